@@ -1,0 +1,84 @@
+"""What can go wrong, as exceptions, and the exit status each of them gives the command.
+
+RvqError                    1
++-- AudioError              4   input audio unreadable or unsupported
++-- FormatError             5   not an .rvq file, damaged or truncated
+|   +-- NotRvqError         5   the signature is missing
+|   +-- VersionError        5   written by a newer major version
+|   +-- LimitError          5   a length or count is past its limit
+|   +-- DamageError         5   bytes contradict their check, with the place
+|   +-- TruncatedError      5   the file ends before its end section
++-- ModelError              6   model unknown, missing, or not the one the file names
++-- OutputError             7   output exists, equals the input, or cannot be written
++-- DeviceError             8   device or memory
+
+Usage errors exit with 2, a batch with failures with 3, an interrupt with 130; an exception outside this tree is a bug and exits with 1.
+"""
+
+from __future__ import annotations
+
+
+class RvqError(Exception):
+    """Say what is wrong and, where it helps, what to do about it.
+
+    Args:
+        message: The problem, without the file's name and without a full stop.
+        hint: What the user can do, or nothing.
+    """
+
+    exit_status = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+
+class AudioError(RvqError):
+    """Input audio is unreadable or unsupported."""
+
+    exit_status = 4
+
+
+class FormatError(RvqError):
+    """The input is not an .rvq file, or a damaged or truncated one."""
+
+    exit_status = 5
+
+
+class NotRvqError(FormatError):
+    """The signature of an .rvq file is missing."""
+
+
+class VersionError(FormatError):
+    """The file was written by a newer major version of the format."""
+
+
+class LimitError(FormatError):
+    """A length or count in the file is past the limit of its field."""
+
+
+class DamageError(FormatError):
+    """Bytes of the file contradict their check."""
+
+
+class TruncatedError(FormatError):
+    """The file ends before its end section."""
+
+
+class ModelError(RvqError):
+    """A model is unknown, missing, or not the one that the file names."""
+
+    exit_status = 6
+
+
+class OutputError(RvqError):
+    """An output exists already, equals the input, or cannot be written."""
+
+    exit_status = 7
+
+
+class DeviceError(RvqError):
+    """A device is absent or failed, or memory ran out."""
+
+    exit_status = 8

@@ -1,0 +1,1 @@
+"""Bytes on disk: the .rvq format and PCM audio, without torch."""

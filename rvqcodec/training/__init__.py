@@ -1,0 +1,1 @@
+"""Corpus, losses, discriminators and trainer; never imported by the paths of the tool itself."""

@@ -1,0 +1,1 @@
+"""Named models: registry, loading, converters, model cards and the embedded weights."""
