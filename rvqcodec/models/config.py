@@ -1,0 +1,141 @@
+"""The shape of a model: an immutable configuration, read strictly from JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+from dataclasses import dataclass
+
+from rvqcodec.errors import ModelError
+
+BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102, 122, 146, 174, 208, 248, 284, 320)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodecConfig:
+    """Sizes of the default model family: MDCT, linear path, band energies, ConvNeXt branches and RVQ.
+
+    Frames are latent frames unless they are called transform frames; `merge` transform frames make one latent frame.
+    """
+
+    sample_rate: int = 48_000
+    mdct_size: int = 320
+    merge: int = 3
+    band_edges: tuple[int, ...] = BAND_EDGES
+    waveform_dim: int = 104
+    encoder_fine_width: int = 192
+    encoder_fine_blocks: int = 4
+    encoder_coarse_width: int = 320
+    encoder_coarse_blocks: int = 3
+    decoder_coarse_width: int = 384
+    decoder_coarse_blocks: int = 3
+    decoder_fine_width: int = 256
+    decoder_fine_blocks: int = 5
+    kernel_size: int = 7
+    expansion: int = 3
+    n_codebooks: int = 24
+    codebook_size: int = 1024
+    window_blocks: int = 5
+    search_stops: tuple[int, ...] = (3, 6, 12, 24)
+    level_dbfs: float = -22.0
+
+    def __post_init__(self) -> None:
+        sizes = [getattr(self, field.name) for field in dataclasses.fields(self) if field.type == "int"]
+        checks = {
+            "sizes are positive": all(isinstance(size, int) and size > 0 for size in sizes),
+            "a second holds whole frames": self.sample_rate % self.hop_length == 0,
+            "band edges rise from 0 to mdct_size": self.band_edges[0] == 0
+            and self.band_edges[-1] == self.mdct_size
+            and all(low < high for low, high in zip(self.band_edges, self.band_edges[1:], strict=False)),
+            "search stops rise to n_codebooks": self.search_stops[-1] == self.n_codebooks
+            and list(self.search_stops) == sorted(set(self.search_stops)),
+            "kernel_size is odd": self.kernel_size % 2 == 1,
+        }
+        broken = [rule for rule, holds in checks.items() if not holds]
+        if broken:
+            raise ModelError(f"the model's configuration breaks a rule: {broken[0]}")
+
+    @property
+    def hop_length(self) -> int:
+        """Samples per latent frame."""
+        return self.mdct_size * self.merge
+
+    @property
+    def frame_rate(self) -> int:
+        """Latent frames per second, which are the frames of one block."""
+        return self.sample_rate // self.hop_length
+
+    @property
+    def n_bands(self) -> int:
+        """Bands of the spectral envelope."""
+        return len(self.band_edges) - 1
+
+    @property
+    def latent_dim(self) -> int:
+        """Numbers of one latent vector: waveform part, then envelope part."""
+        return self.waveform_dim + self.n_bands
+
+    @property
+    def encoder_context(self) -> int:
+        """Frames on each side that an encoded frame depends on (blocks, transform overlap)."""
+        return self._context(self.encoder_fine_blocks, self.encoder_coarse_blocks) + 1
+
+    @property
+    def decoder_context(self) -> int:
+        """Frames on each side that a decoded frame depends on (blocks, input convolution, transform overlap)."""
+        return self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1) + 1
+
+    def _context(self, n_fine: int, n_coarse: int) -> int:
+        reach = self.kernel_size // 2
+        return -(-n_fine * reach // self.merge) + n_coarse * reach
+
+    def search_depth(self, n_layers: int) -> int:
+        """Return the first search stop at or past `n_layers`: the layers a search for `n_layers` runs through."""
+        return next(stop for stop in self.search_stops if stop >= n_layers)
+
+    def to_json(self) -> str:
+        """Return the configuration as canonical JSON."""
+        return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> CodecConfig:
+        """Read a configuration.
+
+        Raises:
+            ModelError: The text isn't a JSON object with exactly known keys of the right types.
+        """
+        types = {field.name: field.type for field in dataclasses.fields(cls)}
+        try:
+            values = json.loads(text)
+            unknown = sorted(set(values) - set(types))
+            if unknown:
+                raise ModelError(f"the model's configuration has an unknown key: {unknown[0]}")
+            return cls(**{key: _typed(key, value, str(types[key])) for key, value in values.items()})
+        except (ValueError, TypeError, IndexError) as error:
+            raise ModelError("the model's configuration can't be read") from error
+
+    def geometry(self) -> bytes:
+        """Return what codes mean besides the codebooks, as bytes for the fingerprint."""
+        names = ("sample_rate", "mdct_size", "merge", "band_edges", "waveform_dim", "n_codebooks", "codebook_size", "level_dbfs")
+        return json.dumps({name: getattr(self, name) for name in names}, sort_keys=True).encode()
+
+
+def _typed(key: str, value: object, kind: str) -> object:
+    if kind == "int" and type(value) is int:
+        return value
+    if kind == "float" and isinstance(value, (int, float)):
+        return float(value)
+    if kind.startswith("tuple") and isinstance(value, list) and all(type(item) is int for item in value):
+        return tuple(value)
+    raise ModelError(f"the model's configuration has a bad value for {key}")
+
+
+def fingerprint(config: CodecConfig, codebooks: bytes) -> str:
+    """Return the name of a codec by what its codes mean: 16 hex digits.
+
+    Args:
+        config: The model's configuration; its signal geometry counts.
+        codebooks: The codebooks as little-endian float32, C order [n_codebooks, codebook_size, latent_dim].
+    """
+    return hashlib.sha256(config.geometry() + codebooks).hexdigest()[:16]

@@ -1,0 +1,61 @@
+"""The decoder: quantized latent to wave, told how many layers it was quantized with."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from rvqcodec.models.blocks import convnext
+from rvqcodec.models.config import CodecConfig
+from rvqcodec.models.transform import MDCT, BandEnergies, expand
+
+
+class Decoder(nn.Module):
+    """A linear path and a ConvNeXt branch give the shape of the spectrum, the coded band energies its loudness."""
+
+    def __init__(self, config: CodecConfig) -> None:
+        super().__init__()
+        self.config = config
+        kernel, expansion = config.kernel_size, config.expansion
+        fine, coarse = config.decoder_fine_width, config.decoder_coarse_width
+        self.mdct = MDCT(config.mdct_size)
+        self.energies = BandEnergies(config.band_edges, config.merge)
+        self.linear = nn.Linear(config.waveform_dim, config.merge * config.mdct_size, bias=False)
+        self.latent_in = nn.Conv1d(config.latent_dim, coarse, kernel, padding=kernel // 2)
+        self.layers_scale = nn.Embedding(config.n_codebooks + 1, coarse)
+        self.layers_shift = nn.Embedding(config.n_codebooks + 1, coarse)
+        self.coarse = convnext(config.decoder_coarse_blocks, coarse, kernel, expansion)
+        self.energies_head = nn.Linear(coarse, config.n_bands)
+        self.split = nn.Linear(coarse, config.merge * fine)
+        self.fine = convnext(config.decoder_fine_blocks, fine, kernel, expansion)
+        self.norm = nn.LayerNorm(fine)
+        self.head = nn.Linear(fine, config.mdct_size)
+        for zero in (self.layers_scale.weight, self.layers_shift.weight, *self.energies_head.parameters()):
+            nn.init.zeros_(zero)
+        for zero in self.head.parameters():
+            nn.init.zeros_(zero)
+
+    def forward(self, latent: Tensor, n_layers: Tensor, sounding: Tensor | None = None) -> Tensor:
+        """Return the wave [batch, frames * hop_length] of a quantized latent.
+
+        Args:
+            latent: Sums of codebook entries, [batch, frames, latent_dim].
+            n_layers: Layers that each frame was quantized with, int64 [batch, frames], 0 .. n_codebooks.
+            sounding: False for frames that are silent and decode to zeros, bool [batch, frames]; all sound when absent.
+        """
+        companded, correction = self.branch(latent, n_layers)
+        shape = latent[..., : self.config.waveform_dim]
+        companded = companded + self.linear(shape).unflatten(-1, (self.config.merge, -1)).flatten(1, 2)
+        envelope = latent[..., self.config.waveform_dim :] / self.energies.scale + self.energies.mean + correction
+        coefficients = self.energies.rescale(expand(companded.clamp(-8.0, 8.0)), envelope)
+        if sounding is not None:
+            silent = ~sounding.repeat_interleave(self.config.merge, 1)
+            coefficients = coefficients.masked_fill(silent[..., None], 0.0)
+        return self.mdct.inverse(coefficients)
+
+    def branch(self, latent: Tensor, n_layers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return companded coefficients [batch, frames * merge, mdct_size] and a correction [batch, frames, bands]."""
+        x = self.latent_in(latent.transpose(1, 2)).transpose(1, 2).contiguous()
+        x = self.coarse(x * (1 + self.layers_scale(n_layers)) + self.layers_shift(n_layers))
+        correction = self.energies_head(x)
+        x = self.fine(self.split(x).unflatten(-1, (self.config.merge, -1)).flatten(1, 2))
+        return self.head(self.norm(x)), correction

@@ -1,0 +1,75 @@
+"""Weights on disk and models in memory. The file format is safetensors: nothing is unpickled."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, torch as safetensors
+from torch import Tensor
+
+from rvqcodec.errors import DeviceError, ModelError
+from rvqcodec.models.codec import Codec
+from rvqcodec.models.config import CodecConfig
+from rvqcodec.weights.registry import ModelFile
+
+FULL_PRECISION = ("quantizer.codebooks", "silence")
+
+
+def load_model(model: ModelFile, device: str = "auto") -> Codec:
+    """Return the codec of a weights file, in float32, ready to run on `device`.
+
+    Args:
+        model: Which one (registry).
+        device: auto, cpu, cuda, cuda:N or mps.
+
+    Raises:
+        ModelError: The weights are absent, damaged or don't fit their configuration.
+        DeviceError: The device isn't there.
+    """
+    target = pick_device(device)
+    with torch.device("meta"):
+        codec = Codec(CodecConfig.from_json(model.config), model.name)
+    try:
+        tensors = safetensors.load_file(model.path)
+        codec.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
+    except (OSError, SafetensorError, RuntimeError) as error:
+        raise ModelError(f"the weights of {model.name} can't be loaded: {error}") from error
+    if codec.fingerprint != model.fingerprint:
+        raise ModelError(f"the weights of {model.name} don't match their fingerprint: the file is damaged")
+    return codec.requires_grad_(False).eval().to(target)
+
+
+def pick_device(device: str) -> torch.device:
+    """Return the device called `device`; `auto` takes CUDA where there is one, else the CPU.
+
+    Raises:
+        DeviceError: The device isn't there.
+    """
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        chosen = torch.device(device)
+        torch.empty(1, device=chosen)
+    except (RuntimeError, AssertionError) as error:
+        raise DeviceError(f"the device {device!r} can't be used", "--device cpu always works") from error
+    return chosen
+
+
+def save_model(codec: Codec, path: Path) -> None:
+    """Write a codec's weights: matrices in float16, codebooks, silence and vectors in float32.
+
+    Raises:
+        OSError: The file can't be written.
+    """
+    tensors = {key: _stored(key, value) for key, value in codec.state_dict().items()}
+    metadata = {"name": codec.name, "fingerprint": codec.fingerprint, "config": codec.config.to_json()}
+    part = path.with_name(f".{path.name}.part")
+    safetensors.save_file(tensors, part, metadata)
+    os.replace(part, path)
+
+
+def _stored(key: str, value: Tensor) -> Tensor:
+    matrix = value.ndim >= 2 and key not in FULL_PRECISION
+    return value.detach().cpu().to(torch.float16 if matrix else torch.float32).contiguous()

@@ -1,0 +1,107 @@
+"""Which models there are, what they are called and where their files lie; read without torch."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+
+from rvqcodec.errors import ModelError
+
+DEFAULT_MODEL = "rvq48-v1"
+SUFFIX = ".safetensors"
+MAX_HEADER_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """One model on disk: its name, what its codes mean, its weights and its configuration as JSON."""
+
+    name: str
+    fingerprint: str
+    path: Path
+    config: str
+
+    @property
+    def tables_path(self) -> Path:
+        """The static entropy tables beside the weights."""
+        return self.path.with_name(self.path.stem + ".static" + SUFFIX)
+
+    @property
+    def card_path(self) -> Path:
+        """The model card beside the weights."""
+        return self.path.with_suffix(".md")
+
+
+def data_folder() -> Path:
+    """Return the folder of the embedded models."""
+    return Path(str(resources.files("rvqcodec.weights") / "data"))
+
+
+def list_models() -> list[ModelFile]:
+    """Return the embedded models, sorted by name."""
+    paths = sorted(data_folder().glob("*" + SUFFIX))
+    return [read_model_file(path) for path in paths if not path.stem.endswith(".static")]
+
+
+def find_model(name: str) -> ModelFile:
+    """Return the model called `name`, or the one in the weights file at that path.
+
+    Raises:
+        ModelError: There is no such model, or the file isn't one.
+    """
+    if name.endswith(SUFFIX):
+        return read_model_file(Path(name))
+    path = data_folder() / (name + SUFFIX)
+    if name != Path(name).name or not path.is_file():
+        known = ", ".join(model.name for model in list_models()) or "none"
+        raise ModelError(f"no model is called {name!r}", f"known models: {known} (rvq models list), or the path of a {SUFFIX} file")
+    return read_model_file(path)
+
+
+def find_fingerprint(fingerprint: str, name: str) -> ModelFile:
+    """Return the model whose codes mean what `fingerprint` says.
+
+    Args:
+        fingerprint: 16 hex digits from a file's header.
+        name: The model's name in that header, for the message.
+
+    Raises:
+        ModelError: No such model is at hand.
+    """
+    for model in list_models():
+        if model.fingerprint == fingerprint:
+            return model
+    known = ", ".join(f"{model.name} ({model.fingerprint})" for model in list_models())
+    raise ModelError(f"the file needs the model {name!r} with fingerprint {fingerprint}", f"at hand: {known}; name another with --model")
+
+
+def read_model_file(path: Path) -> ModelFile:
+    """Read what a weights file says of itself, without its tensors.
+
+    Raises:
+        ModelError: The file is absent or isn't a model of this package.
+    """
+    metadata = read_metadata(path)
+    if not {"name", "fingerprint", "config"} <= set(metadata):
+        raise ModelError(f"{path} is not a model of this package")
+    return ModelFile(name=metadata["name"], fingerprint=metadata["fingerprint"], path=path, config=metadata["config"])
+
+
+def read_metadata(path: Path) -> dict[str, str]:
+    """Return the metadata of a safetensors file from its header alone.
+
+    Raises:
+        ModelError: The file is absent or isn't a safetensors file.
+    """
+    try:
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size)) if 0 < size <= MAX_HEADER_BYTES else None
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{path} can't be read as a model") from error
+    metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise ModelError(f"{path} is not a safetensors file")
+    return metadata
