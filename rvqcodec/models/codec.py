@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rvqcodec.errors import DeviceError
+from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
+from rvqcodec.errors import DeviceError, ModelError
+from rvqcodec.levelling import LevelledBlock, level_blocks, restore_block
 from rvqcodec.models.config import CodecConfig, fingerprint
 from rvqcodec.models.decoder import Decoder
 from rvqcodec.models.encoder import Encoder
 from rvqcodec.models.quantizer import ResidualQuantizer
+from rvqcodec.models.windows import code_blocks, decode_blocks
 
 Wave = npt.NDArray[np.float32]
 Codes = npt.NDArray[np.uint16]
@@ -88,6 +91,88 @@ class Codec(nn.Module):
             latent = torch.where(audible[..., None], latent, self.silence)
             wave: Wave = self.decoder(latent, layers, audible)[0, context:-context].cpu().numpy()
             return wave
+
+    def encode(self, wave: Wave, n_layers: int = 12, n_candidates: int = 4, n_threads: int = 1) -> Encoded:
+        """Code a whole wave.
+
+        Args:
+            wave: float32 [channels, n] or [n], at `config.sample_rate`.
+            n_layers: Layers to code, 1 .. n_codebooks.
+            n_candidates: Candidates of the quantizer's search.
+            n_threads: Windows that are worked on side by side.
+
+        Raises:
+            ValueError: The wave has another shape, or `n_layers` is out of range.
+        """
+        samples = np.atleast_2d(np.asarray(wave, np.float32)).T
+        if samples.ndim != 2 or not np.isfinite(samples).all():
+            raise ValueError("the wave must be finite numbers of shape [channels, n] or [n]")
+        size = self.block_size
+        signal = self.signal(self.config.sample_rate, samples.shape[1], n_layers)
+        cut = (samples[start : start + size] for start in range(0, len(samples), size))
+        levelled = level_blocks(cut, size, signal.rotated, self.config.level_dbfs)
+        return gather(signal, code_blocks(self, levelled, n_layers, n_candidates, n_threads), len(samples))
+
+    def decode(self, encoded: Encoded, n_threads: int = 1) -> Wave:
+        """Return the wave, float32 [channels, n] at `config.sample_rate`, of what `encode` or an .rvq file gave.
+
+        Raises:
+            ModelError: It was coded by another codec.
+        """
+        if encoded.signal.fingerprint != self.fingerprint:
+            raise ModelError(f"coded by {encoded.signal.model} ({encoded.signal.fingerprint}), not by {self.name} ({self.fingerprint})")
+        pieces = [
+            restore_block(streams, block.levels, block.angles, self.config.level_dbfs)
+            for block, streams in decode_blocks(self, encoded.blocks(), n_threads)
+        ]
+        n_samples = -(-encoded.n_samples * self.config.sample_rate // encoded.signal.sample_rate)
+        empty = np.zeros((0, encoded.signal.channels), np.float32)
+        return np.ascontiguousarray(np.concatenate([*pieces, empty])[:n_samples].T)
+
+    def code_blocks(
+        self, blocks: Iterable[LevelledBlock], n_layers: int, n_candidates: int, n_threads: int
+    ) -> Iterator[CodedBlock]:
+        """Yield levelled blocks coded, in constant memory (`windows.code_blocks`)."""
+        return code_blocks(self, blocks, n_layers, n_candidates, n_threads)
+
+    def decode_blocks(
+        self, blocks: Iterable[CodedBlock], n_threads: int, first: int = 0, first_wanted: int = 0
+    ) -> Iterator[tuple[CodedBlock, Wave]]:
+        """Yield coded blocks with their decoded streams, in constant memory (`windows.decode_blocks`)."""
+        return decode_blocks(self, blocks, n_threads, first, first_wanted)
+
+    @property
+    def block_size(self) -> int:
+        """Samples of a block."""
+        return self.config.frame_rate * self.config.hop_length
+
+    def signal(self, sample_rate: int, channels: int, n_layers: int, sample_format: int = 0) -> Signal:
+        """Return the description of audio coded by this codec.
+
+        Args:
+            sample_rate: Of the source, Hz.
+            channels: Of the source.
+            n_layers: Layers coded.
+            sample_format: Of the source, as in an .rvq header; 0 is unknown.
+
+        Raises:
+            ValueError: `n_layers` is out of range.
+        """
+        if not 1 <= n_layers <= self.config.n_codebooks:
+            raise ValueError(f"{n_layers} layers: {self.name} has 1 to {self.config.n_codebooks}")
+        return Signal(
+            model=self.name,
+            fingerprint=self.fingerprint,
+            sample_rate=sample_rate,
+            channels=channels,
+            sample_format=sample_format,
+            rotated=channels == 2,
+            n_layers=n_layers,
+            codebook_size=self.config.codebook_size,
+            model_sample_rate=self.config.sample_rate,
+            hop_length=self.config.hop_length,
+            frames_per_block=self.config.frame_rate,
+        )
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[torch.device]:

@@ -51,6 +51,7 @@ class CodecConfig:
             "search stops rise to n_codebooks": self.search_stops[-1] == self.n_codebooks
             and list(self.search_stops) == sorted(set(self.search_stops)),
             "kernel_size is odd": self.kernel_size % 2 == 1,
+            "the context is shorter than a block": max(self.encoder_context, self.decoder_context) <= self.frame_rate,
         }
         broken = [rule for rule, holds in checks.items() if not holds]
         if broken:

@@ -1,0 +1,152 @@
+"""What models and files both speak: codes with their levels and angles, as numpy arrays and without torch.
+
+A block is one second of the absolute grid. Each stream has one level per block, a rotated stereo pair one angle per block.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Codes = npt.NDArray[np.uint16]
+Levels = npt.NDArray[np.uint8]
+Angles = npt.NDArray[np.uint16]
+
+SILENT = 0
+LEVEL_STEP_DB = 0.75
+LEVEL_ZERO_DB = -96.75
+ANGLE_STEPS = 512
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signal:
+    """What an .rvq file or an `Encoded` says of its audio and of the codec that coded it.
+
+    `n_samples` isn't here: a stream knows it only at its end.
+    """
+
+    model: str
+    fingerprint: str
+    sample_rate: int
+    channels: int
+    sample_format: int
+    rotated: bool
+    n_layers: int
+    codebook_size: int
+    model_sample_rate: int
+    hop_length: int
+    frames_per_block: int
+
+    @property
+    def n_streams(self) -> int:
+        """Coded channels: one a channel, the two of a rotated stereo pair included."""
+        return self.channels
+
+    @property
+    def block_s(self) -> float:
+        """Seconds of a block."""
+        return self.frames_per_block * self.hop_length / self.model_sample_rate
+
+    @property
+    def nominal_bitrate(self) -> int:
+        """Bits per second of the codes as they are, without entropy coding, all streams together."""
+        bits_per_code = (self.codebook_size - 1).bit_length()
+        return self.n_streams * self.n_layers * bits_per_code * self.model_sample_rate // self.hop_length
+
+    def block_start(self, block: int) -> int:
+        """Return the first source sample of a block: a whole second for the default model."""
+        return -(-block * self.frames_per_block * self.hop_length * self.sample_rate // self.model_sample_rate)
+
+    def scaled(self, n_samples: int, sample_rate: int) -> int:
+        """Return how many samples at another rate the first `n_samples` source samples are."""
+        return -(-n_samples * sample_rate // self.sample_rate)
+
+    def frames_until(self, n_samples: int) -> int:
+        """Return how many frames it takes to cover the first `n_samples` source samples."""
+        return -(-n_samples * self.model_sample_rate // (self.sample_rate * self.hop_length))
+
+    def blocks_until(self, n_samples: int) -> int:
+        """Return how many blocks it takes to cover the first `n_samples` source samples."""
+        return -(-self.frames_until(n_samples) // self.frames_per_block)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CodedBlock:
+    """One block of all streams.
+
+    codes: [streams, layers, frames]; zero where a stream is silent.
+    n_layers: How many layers hold (fewer after damage); 0 when the block was lost.
+    levels: [3, streams], of the block before, of this one and of the one after; SILENT has no codes.
+    angles: [3], in steps of 360/512 degrees; [0] when the streams aren't rotated.
+    """
+
+    codes: Codes
+    n_layers: int
+    levels: Levels
+    angles: Angles
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoded:
+    """Audio as a codec codes it. Codes alone lose loudness and stereo: levels and angles belong to them.
+
+    codes: [streams, layers, frames], uint16; zero where a stream is silent.
+    levels: [streams, blocks], uint8: 0 is silent, else RMS in dBFS = 0.75 level - 96.75.
+    angles: [blocks], uint16, in steps of 360/512 degrees; [0] when the streams aren't rotated.
+    layers: [blocks], uint8: how many layers hold in each block (fewer only in a file that was recovered).
+    n_samples: Source samples per channel.
+    """
+
+    signal: Signal
+    codes: Codes
+    levels: Levels
+    angles: Angles
+    layers: npt.NDArray[np.uint8]
+    n_samples: int
+
+    def __post_init__(self) -> None:
+        signal = self.signal
+        frames, blocks = signal.frames_until(self.n_samples), signal.blocks_until(self.n_samples)
+        expected = {
+            "codes": (signal.n_streams, signal.n_layers, frames),
+            "levels": (signal.n_streams, blocks),
+            "angles": (blocks if signal.rotated else 0,),
+            "layers": (blocks,),
+        }
+        for name, shape in expected.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
+        if self.codes.size and int(self.codes.max()) >= signal.codebook_size:
+            raise ValueError(f"a code is not below the codebook size {signal.codebook_size}")
+
+    def blocks(self) -> Iterator[CodedBlock]:
+        """Yield the blocks one after the other."""
+        size = self.signal.frames_per_block
+        levels = np.pad(self.levels, ((0, 0), (1, 1))).T
+        angles = np.pad(self.angles, 1, mode="edge") if self.angles.size else self.angles
+        for block, n_layers in enumerate(self.layers):
+            yield CodedBlock(
+                codes=self.codes[:, :, block * size : (block + 1) * size],
+                n_layers=int(n_layers),
+                levels=levels[block : block + 3],
+                angles=angles[block : block + 3],
+            )
+
+
+def gather(signal: Signal, blocks: Iterable[CodedBlock], n_samples: int) -> Encoded:
+    """Return blocks that follow one another from the start as one `Encoded`."""
+    found = list(blocks)
+    n_streams = signal.n_streams
+    codes = [block.codes for block in found] or [np.zeros((n_streams, signal.n_layers, 0), np.uint16)]
+    levels = [block.levels[1] for block in found] or [np.zeros((0, n_streams), np.uint8)]
+    return Encoded(
+        signal=signal,
+        codes=np.concatenate(codes, 2),
+        levels=np.stack(levels).reshape(len(found), n_streams).T.copy(),
+        angles=np.array([block.angles[1] for block in found] if signal.rotated else [], np.uint16),
+        layers=np.array([block.n_layers for block in found], np.uint8),
+        n_samples=n_samples,
+    )

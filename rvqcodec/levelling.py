@@ -1,0 +1,215 @@
+"""Levels, stereo angles and silence on the absolute grid of blocks; numpy only.
+
+Everything adaptive belongs to a block, one second of the grid, and is interpolated between block centres. So nothing here
+knows of the file as a whole, of its chunks, or of how its samples were read.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from rvqcodec.encoded import ANGLE_STEPS, LEVEL_STEP_DB, LEVEL_ZERO_DB, SILENT, Angles, Levels
+
+Samples = npt.NDArray[np.float32]
+Item = TypeVar("Item")
+
+FLOOR_DBFS = -72.0
+MAX_FALL_DB = 15.0
+SILENCE_PEAK = 1e-6
+MARGIN_SAMPLES = 160
+INAUDIBLE = 1e-4
+ISOTROPIC = 0.1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Block:
+    """One block of samples on its way to the encoder.
+
+    samples: float32 [block_size, streams]; zeros past the end of the audio.
+    n_samples: How many of them are audio.
+    angle: Of the rotation, in steps of 360/512 degrees; 0 for streams that aren't rotated.
+    levels: uint8 [streams]; SILENT has no codes.
+    """
+
+    samples: Samples
+    n_samples: int
+    angle: int = 0
+    levels: Levels
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LevelledBlock:
+    """One block, every stream at the level that the encoder wants.
+
+    samples: float32 [streams, block_size]; zeros past the end of the audio.
+    n_samples: How many of them are audio.
+    levels, angles: Of the block before, of this one and of the one after: uint8 [3, streams], uint16 [3] (or [0]).
+    """
+
+    samples: Samples
+    n_samples: int
+    levels: Levels
+    angles: Angles
+
+
+def neighbours(items: Iterable[Item]) -> Iterator[tuple[Item | None, Item, Item | None]]:
+    """Yield each item with the one before it and the one after it."""
+    before: Item | None = None
+    current: Item | None = None
+    for after in items:
+        if current is not None:
+            yield before, current, after
+        before, current = current, after
+    if current is not None:
+        yield before, current, None
+
+
+def level_blocks(blocks: Iterable[Samples], block_size: int, rotated: bool, target_dbfs: float) -> Iterator[LevelledBlock]:
+    """Rotate stereo pairs to their principal axes and bring each stream to the encoder's level.
+
+    Args:
+        blocks: float32 [block_size, channels] each, the last perhaps shorter.
+        block_size: Samples of a block at the model's rate.
+        rotated: Whether the two channels are a pair to rotate.
+        target_dbfs: RMS that the encoder wants.
+    """
+    measured = _measure_angles(_padded(blocks, block_size), rotated)
+    rotating = (_rotate(*near) if rotated else near[1] for near in neighbours(measured))
+    levelled = (_measure_levels(*near) for near in neighbours(rotating))
+    limited = (_limit_fall(*near) for near in neighbours(levelled))
+    for before, block, after in neighbours(limited):
+        yield _apply_levels(before, block, after, rotated, target_dbfs)
+
+
+def restore_block(samples: Samples, levels: Levels, angles: Angles, target_dbfs: float) -> Samples:
+    """Give a decoded block its levels and its place between the channels back: [block_size, channels].
+
+    Args:
+        samples: Decoded streams [streams, block_size].
+        levels: Of the block before, of this one and of the one after, [3, streams].
+        angles: The same, [3], or [0] when the streams aren't rotated.
+        target_dbfs: RMS that the encoder was given.
+    """
+    streams = np.stack([wave / _gain(levels[:, stream], len(wave), target_dbfs) for stream, wave in enumerate(samples)], 1)
+    return _rotated(streams, angles, -1.0) if angles.size else streams
+
+
+def _padded(blocks: Iterable[Samples], block_size: int) -> Iterator[Block]:
+    for samples in blocks:
+        missing = block_size - len(samples)
+        padded = np.pad(samples, ((0, missing), (0, 0))) if missing else samples
+        yield Block(samples=padded, n_samples=len(samples), levels=np.zeros(samples.shape[1], np.uint8))
+
+
+def _measure_angles(blocks: Iterable[Block], rotated: bool) -> Iterator[Block]:
+    """Find each block's principal axis; an axis repeats after half a turn, and the turn nearer to the block before is taken."""
+    angle = 0
+    for block in blocks:
+        if rotated:
+            left, right = (np.ascontiguousarray(channel) for channel in block.samples.T)
+            both = [float(np.dot(a, b)) for a, b in ((left, left), (right, right), (left, right))]
+            angle = _nearest_axis(*both, angle)
+        yield Block(samples=block.samples, n_samples=block.n_samples, angle=angle, levels=block.levels)
+
+
+def _nearest_axis(left: float, right: float, product: float, before: int) -> int:
+    """Return the principal axis of a covariance in steps; the axis before when no direction stands out."""
+    apart = np.hypot(left - right, 2 * product)
+    if not apart > ISOTROPIC * (left + right):
+        return before
+    axis = round(float(np.arctan2(2 * product, left - right)) / (4 * np.pi) * ANGLE_STEPS)
+    half = ANGLE_STEPS // 2
+    turned = (axis - before + half // 2) % half - half // 2
+    return (before + turned) % ANGLE_STEPS
+
+
+def _rotate(before: Block | None, block: Block, after: Block | None) -> Block:
+    angles = np.array([(near or block).angle for near in (before, block, after)], np.uint16)
+    return Block(
+        samples=_rotated(block.samples, angles, 1.0), n_samples=block.n_samples, angle=block.angle, levels=block.levels
+    )
+
+
+def _rotated(samples: Samples, angles: Angles, sign: float) -> Samples:
+    """Rotate [n, 2] by the interpolated angles; sign -1 undoes it."""
+    steps = _between(_unwrapped(angles), len(samples))
+    theta = np.multiply(steps, 2 * np.pi / ANGLE_STEPS, dtype=np.float32)
+    cosine, sine = np.cos(theta), np.float32(sign) * np.sin(theta)
+    left, right = samples[:, 0], samples[:, 1]
+    return np.stack([cosine * left + sine * right, cosine * right - sine * left], 1)
+
+
+def _unwrapped(angles: Angles) -> list[float]:
+    """Return three angles in steps, the outer two on the shorter way round from the middle one."""
+    own, half = int(angles[1]), ANGLE_STEPS // 2
+    return [own + (int(angle) - own + half) % ANGLE_STEPS - half for angle in angles]
+
+
+def _measure_levels(before: Block | None, block: Block, after: Block | None) -> Block:
+    """Measure each stream's level; a stream that is zero, or far under the other of its pair, is silent."""
+    samples = block.samples
+    power = np.square(samples, dtype=np.float64).sum(0) / max(1, block.n_samples)
+    quiet = _peaks(before, block, after) <= SILENCE_PEAK
+    if samples.shape[1] == 2:
+        quiet |= power < INAUDIBLE * power.max()
+    level = 10 * np.log10(np.maximum(power, 1e-20))
+    steps = np.rint((np.maximum(level, FLOOR_DBFS) - LEVEL_ZERO_DB) / LEVEL_STEP_DB)
+    levels = np.where(quiet, SILENT, np.clip(steps, 1, 255)).astype(np.uint8)
+    return Block(samples=samples, n_samples=block.n_samples, angle=block.angle, levels=levels)
+
+
+def _peaks(before: Block | None, block: Block, after: Block | None) -> npt.NDArray[np.float32]:
+    peaks = [np.maximum(block.samples.max(0), -block.samples.min(0))]
+    peaks += [np.abs(before.samples[-MARGIN_SAMPLES:]).max(0)] if before is not None else []
+    peaks += [np.abs(after.samples[:MARGIN_SAMPLES]).max(0)] if after is not None else []
+    return np.maximum.reduce(peaks)
+
+
+def _limit_fall(before: Block | None, block: Block, after: Block | None) -> Block:
+    """Keep a level within reach of its louder neighbours', so that the curve between them stays near both."""
+    near = [np.where(other.levels, other.levels, 0).astype(np.int64) for other in (before, after) if other is not None]
+    least = np.max([level - round(MAX_FALL_DB / LEVEL_STEP_DB) for level in near], axis=0) if near else 0
+    levels = np.where(block.levels, np.maximum(block.levels, least), SILENT).astype(np.uint8)
+    return Block(samples=block.samples, n_samples=block.n_samples, angle=block.angle, levels=levels)
+
+
+def _apply_levels(before: Block | None, block: Block, after: Block | None, rotated: bool, target_dbfs: float) -> LevelledBlock:
+    none = np.zeros_like(block.levels)
+    levels = np.stack([none if near is None else near.levels for near in (before, block, after)])
+    angles = [(near or block).angle for near in (before, block, after)] if rotated else []
+    streams = [
+        np.ascontiguousarray(wave) * _gain(levels[:, stream], len(wave), target_dbfs) if levels[1, stream] else np.zeros_like(wave)
+        for stream, wave in enumerate(block.samples.T)
+    ]
+    return LevelledBlock(samples=np.stack(streams), n_samples=block.n_samples, levels=levels, angles=np.array(angles, np.uint16))
+
+
+def _gain(levels: Levels, n_samples: int, target_dbfs: float) -> Samples | np.float32:
+    """Return the encoder's gain over one block, from the levels [3] of one stream; a silent neighbour holds this block's level."""
+    own = int(levels[1])
+    held = [float(level) if level else float(own) for level in levels]
+    if held[0] == held[1] == held[2]:
+        return np.float32(10 ** ((target_dbfs - LEVEL_ZERO_DB - LEVEL_STEP_DB * own) / 20))
+    curve = _between(held, n_samples)
+    scale = np.float32(-LEVEL_STEP_DB * np.log(10) / 20)
+    return np.exp(curve * scale + np.float32((target_dbfs - LEVEL_ZERO_DB) * np.log(10) / 20))
+
+
+def _between(values: list[float], n_samples: int) -> Samples:
+    """Interpolate over one block: from half-way to the value before, through this one at the centre, half-way to the next."""
+    early, late = _ramps(n_samples)
+    before, own, after = (np.float32(value) for value in values)
+    return own + early * (before - own) + late * (after - own)
+
+
+@functools.lru_cache(maxsize=4)
+def _ramps(n_samples: int) -> tuple[Samples, Samples]:
+    """Return the shares of the value before and of the value after, [n_samples]."""
+    place = (np.arange(n_samples) + 0.5) / n_samples
+    return np.maximum(0.5 - place, 0).astype(np.float32), np.maximum(place - 0.5, 0).astype(np.float32)

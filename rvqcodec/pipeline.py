@@ -1,0 +1,456 @@
+"""The straight line from audio to an .rvq file and back, in constant memory."""
+
+from __future__ import annotations
+
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
+
+from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
+from rvqcodec.errors import AudioError, ModelError
+from rvqcodec.formats.audio import AudioReader, AudioWriter, SampleFormat, open_reader, open_writer
+from rvqcodec.formats.entropy import StaticTables
+from rvqcodec.formats.files import atomic_output, check_output
+from rvqcodec.formats.header import MAX_CHUNK_FRAMES, Header
+from rvqcodec.formats.resample import PREROLL_S, reblock, resample
+from rvqcodec.formats.stream import RvqReader, RvqWriter, Tail
+from rvqcodec.formats.tags import write_tags
+from rvqcodec.formats.tail import Source
+from rvqcodec.levelling import Samples, level_blocks, neighbours, restore_block
+from rvqcodec.times import format_time, parse_time
+from rvqcodec.version import __version__
+from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_model, list_models
+from rvqcodec.weights.tables import read_tables
+
+if TYPE_CHECKING:
+    from rvqcodec.models.codec import Codec
+
+EFFORTS = {"fast": 1, "default": 4, "best": 16}
+ENTROPIES = ("auto", "raw", "static")
+DEFAULT_LAYERS = 12
+DEFAULT_CHUNK_S = 10
+WIDENED = {SampleFormat.UNKNOWN: SampleFormat.S16, SampleFormat.U8: SampleFormat.S16, SampleFormat.F64: SampleFormat.F32}
+Progress = Callable[[float], None]
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncodeOptions:
+    """How to encode.
+
+    n_layers: Layers to code.
+    effort: "fast", "default" or "best": 1, 4 or 16 candidates of the quantizer's search.
+    entropy: "auto", "raw" or "static".
+    chunk_s: Seconds of a chunk; changes no code.
+    n_threads: Windows that are worked on side by side; changes no code. 0 takes the machine's cores.
+    tags: Whether title, artist and the like are carried over.
+    """
+
+    n_layers: int = DEFAULT_LAYERS
+    effort: str = "default"
+    entropy: str = "auto"
+    chunk_s: int = DEFAULT_CHUNK_S
+    n_threads: int = 0
+    tags: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecodeOptions:
+    """How to decode.
+
+    start, end, duration: Part of the audio: seconds, or text as in `times`. `end` and `duration` exclude each other.
+    sample_rate: Of the output in Hz; 0 takes the source's.
+    sample_format: Of the output; None takes the source's, 16 bit where it had less or was lossy.
+    n_threads: Windows that are worked on side by side. 0 takes the machine's cores.
+    tags: Whether title, artist and the like are carried over.
+    """
+
+    start: float | str = 0
+    end: float | str | None = None
+    duration: float | str | None = None
+    sample_rate: int = 0
+    sample_format: SampleFormat | None = None
+    n_threads: int = 0
+    tags: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What was done: seconds of audio, samples per channel and bytes written, and the bitrates in kbps (of the .rvq file).
+
+    n_clipped: Decoded samples that were past full scale.
+    """
+
+    duration_s: float
+    n_samples: int
+    sample_rate: int
+    channels: int
+    n_layers: int
+    n_bytes: int
+    nominal_kbps: float
+    actual_kbps: float
+    n_clipped: int = 0
+
+
+def load_codec(name: str = DEFAULT_MODEL, device: str = "auto") -> Codec:
+    """Return a model that is ready to run.
+
+    Args:
+        name: A model's name (`rvq models list`) or the path of a weights file.
+        device: auto, cpu, cuda, cuda:N or mps.
+
+    Raises:
+        ModelError: The model is unknown or damaged.
+        DeviceError: The device isn't there.
+    """
+    from rvqcodec.weights.load import load_model  # here, since it imports torch
+
+    return load_model(find_model(name), device)
+
+
+def encode_file(
+    source: Path | str | BinaryIO,
+    target: Path | str | BinaryIO,
+    codec: Codec | None = None,
+    options: EncodeOptions | None = None,
+    *,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Encode audio to an .rvq file.
+
+    Args:
+        source: A file, or a stream such as standard input.
+        target: A file, written whole or not at all, or a stream.
+        codec: The model; the default one when absent.
+        options: How.
+        overwrite: Whether an existing target is replaced.
+        progress: Called now and then with the seconds of audio done.
+
+    Raises:
+        AudioError: The source can't be read.
+        OutputError: The target exists or can't be written.
+        ValueError: An option is out of range.
+    """
+    with ExitStack() as stack:
+        file = _open_output(stack, source, target, overwrite)
+        reader = stack.enter_context(open_reader(Path(source) if isinstance(source, str) else source))
+        codec = codec or load_codec()
+        return _encode(reader, file, codec, options or EncodeOptions(), progress or _silent)
+
+
+def _encode(
+    audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOptions, progress: Progress
+) -> Result:
+    signal = codec.signal(audio.sample_rate, audio.channels, options.n_layers, int(audio.sample_format))
+    tables = static_tables(codec.fingerprint) if options.entropy != "raw" else None
+    header = Header(signal=signal, chunk_blocks=_chunk_blocks(options.chunk_s, signal), table_ids=_ids(tables))
+    writer = RvqWriter(file, header)
+    counter = _Counter()
+    at_model_rate = resample(counter.count(audio.blocks()), audio.sample_rate, codec.config.sample_rate, audio.channels)
+    blocks = reblock(at_model_rate, codec.block_size)
+    levelled = level_blocks(blocks, codec.block_size, signal.rotated, codec.config.level_dbfs)
+    coded = codec.code_blocks(levelled, options.n_layers, EFFORTS[options.effort], options.n_threads or default_threads())
+    for number, (_, chunk, after) in enumerate(neighbours(_batched(coded, header.chunk_blocks))):
+        end = counter.n_samples if after is None else header.chunk_start(number + 1)
+        writer.write_blocks(chunk, end - header.chunk_start(number), tables, options.entropy)
+        progress(end / audio.sample_rate)
+    n_bytes, digest = audio.provenance()
+    source = Source(n_bytes=n_bytes, digest=digest, effort=EFFORTS[options.effort], encoder=f"rvqcodec {__version__}")
+    writer.finish(audio.tags() if options.tags else {}, source)
+    return _result(header, counter.n_samples, writer.n_bytes)
+
+
+def decode_file(
+    source: Path | str | BinaryIO,
+    target: Path | str | BinaryIO,
+    codec: Codec | None = None,
+    options: DecodeOptions | None = None,
+    *,
+    device: str = "auto",
+    overwrite: bool = False,
+    progress: Progress | None = None,
+) -> Result:
+    """Decode an .rvq file to audio; the target's suffix chooses the container.
+
+    Args:
+        source: A file, or a stream such as standard input, which may still grow.
+        target: A file, written whole or not at all, or a stream, which gets WAV.
+        codec: The model; the one that the file names when absent.
+        options: How, and which part.
+        device: Where the model runs when it is loaded here.
+        overwrite: Whether an existing target is replaced.
+        progress: Called now and then with the seconds of audio done.
+
+    Raises:
+        FormatError: The source is damaged or truncated.
+        ModelError: The model or the entropy tables that the file names aren't at hand.
+        OutputError: The target exists or can't be written.
+        ValueError: An option is out of range.
+    """
+    options = options or DecodeOptions()
+    with ExitStack() as stack:
+        file = _open_rvq(stack, source)
+        if isinstance(target, (str, Path)):
+            check_output(Path(source) if isinstance(source, (str, Path)) else None, Path(target), overwrite=overwrite)
+        reader = RvqReader(file)
+        codec = codec or load_for(reader.header, device)
+        if codec.fingerprint != reader.header.signal.fingerprint:
+            named = reader.header.signal
+            raise ModelError(f"the file needs {named.model} ({named.fingerprint}), not {codec.name} ({codec.fingerprint})")
+        return _decode(reader, target, codec, options, overwrite, progress or _silent)
+
+
+def _decode(
+    reader: RvqReader, target: Path | str | BinaryIO, codec: Codec, options: DecodeOptions, overwrite: bool, progress: Progress
+) -> Result:
+    signal, level = reader.header.signal, codec.config.level_dbfs
+    rate = options.sample_rate or signal.sample_rate
+    tail = reader.read_tail() if reader.file.seekable() else None
+    start, end = _span(options, signal.sample_rate, tail)
+    first_fed = max(0, start // signal.block_start(1) - PREROLL_S)
+    first, coded = _coded_blocks(reader, tail, first_fed, end, codec.config.window_blocks)
+    decoded = codec.decode_blocks(coded, options.n_threads or default_threads(), first, first_fed)
+    restored = (restore_block(streams, block.levels, block.angles, level) for block, streams in decoded)
+    resampled = resample(restored, codec.config.sample_rate, rate, signal.channels)
+
+    def n_wanted() -> int | None:
+        n_total = end if end is not None else reader.tail.end.n_samples if reader.tail else None
+        return None if n_total is None else signal.scaled(n_total, rate) - signal.scaled(start, rate)
+
+    n_skipped = signal.scaled(start, rate) - signal.scaled(signal.block_start(first_fed), rate)
+    wanted = _cut(resampled, n_skipped, n_wanted)
+    with _audio_output(target, signal, options, rate, n_wanted(), overwrite) as (writer, path):
+        n_samples = _write_all(writer, wanted, rate, progress)
+        tags = tail.tags if tail else reader.tail.tags if reader.tail else {}
+        if options.tags and path is not None:
+            write_tags(path, tags)
+    found = tail or reader.tail
+    n_source = found.end.n_samples if found else 0
+    return _result(reader.header, n_source, reader.size(found), n_samples, rate, writer.n_clipped)
+
+
+def _coded_blocks(reader: RvqReader, tail: Tail | None, first_fed: int, end: int | None, window: int) -> tuple[int, Iterator[CodedBlock]]:
+    """Return the number of the first block that is read, and the blocks from there to the end of the last window that is needed.
+
+    A file that can seek is read from the chunk that holds the block before the first window, a pipe from its start.
+    """
+    header, tables = reader.header, tables_for(reader.header)
+    first_read = max(0, first_fed // window * window - 1)
+    if tail is None or (first_read == 0 and end == tail.end.n_samples):
+        reader.rewind()
+        return 0, reader.blocks(tables)
+    n_needed = header.signal.blocks_until(end) + PREROLL_S if end is not None else 0
+    chunk = first_read // header.chunk_blocks
+    first = chunk * header.chunk_blocks
+    chunks = reader.seek_chunks(tail, chunk, tables)
+    blocks = itertools.chain.from_iterable(reader.decoded_blocks(found, tables) for found in chunks)
+    return first, itertools.islice(blocks, -(-n_needed // window) * window + 1 - first)
+
+
+def _span(options: DecodeOptions, sample_rate: int, tail: Tail | None) -> tuple[int, int | None]:
+    """Return the first source sample wanted and the one after the last; None is the end that only the file's end tells."""
+    if options.end is not None and options.duration is not None:
+        raise ValueError("--end and --duration exclude each other")
+    start = parse_time(str(options.start), sample_rate)
+    end = None if options.end is None else parse_time(str(options.end), sample_rate)
+    if options.duration is not None:
+        end = start + parse_time(str(options.duration), sample_rate)
+    if end is not None and end < start:
+        raise ValueError("the part to decode ends before it starts")
+    if tail is None:
+        return start, end
+    n_samples = tail.end.n_samples
+    if start > n_samples:
+        raise ValueError(f"the part to decode starts after the end at {format_time(n_samples / sample_rate)}")
+    return start, n_samples if end is None else min(end, n_samples)
+
+
+def _cut(pieces: Iterable[Samples], n_skipped: int, n_wanted: Callable[[], int | None]) -> Iterator[Samples]:
+    """Drop the first samples and all past the wanted ones, whose number a pipe tells only with its last piece."""
+    n_done = 0
+    for whole in pieces:
+        piece = whole[n_skipped:]
+        n_skipped -= len(whole) - len(piece)
+        limit = n_wanted()
+        piece = piece if limit is None else piece[: limit - n_done]
+        n_done += len(piece)
+        if len(piece):
+            yield piece
+        if n_done == limit:
+            return
+
+
+def _write_all(writer: AudioWriter, pieces: Iterable[Samples], rate: int, progress: Progress) -> int:
+    n_samples = 0
+    for piece in pieces:
+        writer.write(piece)
+        n_samples += len(piece)
+        progress(n_samples / rate)
+    writer.close()
+    return n_samples
+
+
+@contextmanager
+def _audio_output(
+    target: Path | str | BinaryIO, signal: Signal, options: DecodeOptions, rate: int, n_samples: int | None, overwrite: bool
+) -> Iterator[tuple[AudioWriter, Path | None]]:
+    """Open the output: a stream, or a temporary path that becomes the target when all went well."""
+    sample_format = options.sample_format or WIDENED.get(SampleFormat(signal.sample_format), SampleFormat(signal.sample_format))
+    described = {"sample_rate": rate, "channels": signal.channels, "sample_format": sample_format, "n_samples": n_samples}
+    if not isinstance(target, (str, Path)):
+        with open_writer(target, suffix=".wav", **described) as writer:
+            yield writer, None
+        return
+    with atomic_output(Path(target), overwrite=overwrite) as part, open_writer(part, suffix=Path(target).suffix, **described) as writer:
+        yield writer, part
+
+
+def read_encoded(source: Path | str | BinaryIO) -> Encoded:
+    """Read an .rvq file's codes, levels and angles; no model and no torch.
+
+    Raises:
+        FormatError: The file is damaged or truncated.
+        ModelError: The entropy tables that the file uses aren't at hand.
+    """
+    with ExitStack() as stack:
+        reader = RvqReader(_open_rvq(stack, source))
+        blocks = list(reader.blocks(tables_for(reader.header)))
+        return gather(reader.header.signal, blocks, reader.tail.end.n_samples if reader.tail else 0)
+
+
+def write_encoded(
+    target: Path | str | BinaryIO,
+    encoded: Encoded,
+    *,
+    entropy: str = "auto",
+    chunk_s: int = DEFAULT_CHUNK_S,
+    tags: Mapping[str, str] | None = None,
+    overwrite: bool = False,
+) -> int:
+    """Write codes, levels and angles as an .rvq file and return its size in bytes; no model and no torch.
+
+    Raises:
+        OutputError: The target exists or can't be written.
+        ModelError: "static" is asked for and the model's entropy tables aren't at hand.
+        ValueError: An option is out of range.
+    """
+    signal = encoded.signal
+    tables = static_tables(signal.fingerprint) if entropy != "raw" else None
+    header = Header(signal=signal, chunk_blocks=_chunk_blocks(chunk_s, signal), table_ids=_ids(tables))
+    with ExitStack() as stack:
+        writer = RvqWriter(_open_output(stack, None, target, overwrite), header)
+        for number, chunk in enumerate(_batched(encoded.blocks(), header.chunk_blocks)):
+            end = min(encoded.n_samples, header.chunk_start(number + 1))
+            writer.write_blocks(chunk, end - header.chunk_start(number), tables, entropy)
+        writer.finish(tags or {}, None)
+        return writer.n_bytes
+
+
+def load_for(header: Header, device: str = "auto") -> Codec:
+    """Return the model that a file names, ready to run.
+
+    Raises:
+        ModelError: It isn't at hand.
+        DeviceError: The device isn't there.
+    """
+    from rvqcodec.weights.load import load_model  # here, since it imports torch
+
+    return load_model(find_fingerprint(header.signal.fingerprint, header.signal.model), device)
+
+
+def static_tables(fingerprint: str) -> StaticTables | None:
+    """Return the static entropy tables of a model, or None where it has none."""
+    for found in list_models():
+        if found.fingerprint == fingerprint and found.tables_path.is_file():
+            return StaticTables(*read_tables(found.tables_path))
+    return None
+
+
+def tables_for(header: Header) -> StaticTables | None:
+    """Return the static entropy tables that a file may use, or None where they aren't at hand."""
+    paths = [model.tables_path for model in list_models() if model.tables_path.is_file()]
+    found = [StaticTables(*read_tables(path)) for path in paths] if header.table_ids else []
+    return next((tables for tables in found if tables.id in header.table_ids), None)
+
+
+def default_threads() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _chunk_blocks(chunk_s: int, signal: Signal) -> int:
+    n_blocks = round(chunk_s / signal.block_s)
+    most = MAX_CHUNK_FRAMES // signal.frames_per_block
+    if not 1 <= n_blocks <= most:
+        raise ValueError(f"chunks of {chunk_s} s: the length is 1 to {int(most * signal.block_s)} s")
+    return n_blocks
+
+
+def _ids(tables: StaticTables | None) -> tuple[str, ...]:
+    return () if tables is None else (tables.id,)
+
+
+def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
+    iterator = iter(items)
+    while batch := list(itertools.islice(iterator, size)):
+        yield batch
+
+
+def _open_output(stack: ExitStack, source: Path | str | BinaryIO | None, target: Path | str | BinaryIO, overwrite: bool) -> BinaryIO:
+    """Return the stream to write to: the target itself, or a temporary file that becomes it when all went well."""
+    if not isinstance(target, (str, Path)):
+        return target
+    check_output(Path(source) if isinstance(source, (str, Path)) else None, Path(target), overwrite=overwrite)
+    return stack.enter_context(stack.enter_context(atomic_output(Path(target), overwrite=overwrite)).open("wb"))
+
+
+def _open_rvq(stack: ExitStack, source: Path | str | BinaryIO) -> BinaryIO:
+    """Return the stream to read from.
+
+    Raises:
+        AudioError: There is no such file, or it can't be read.
+    """
+    if not isinstance(source, (str, Path)):
+        return source
+    try:
+        return stack.enter_context(Path(source).open("rb"))
+    except OSError as error:
+        raise AudioError(error.strerror or "it can't be read") from error
+
+
+class _Counter:
+    """Counts the samples of blocks that pass by."""
+
+    def __init__(self) -> None:
+        self.n_samples = 0
+
+    def count(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
+        for block in blocks:
+            self.n_samples += len(block)
+            yield block
+
+
+def _silent(_: float) -> None:
+    """Report no progress."""
+
+
+def _result(header: Header, n_source: int, n_bytes: int, n_samples: int | None = None, rate: int = 0, n_clipped: int = 0) -> Result:
+    signal = header.signal
+    source_s = n_source / signal.sample_rate
+    written = n_source if n_samples is None else n_samples
+    return Result(
+        duration_s=written / (rate or signal.sample_rate),
+        n_samples=written,
+        sample_rate=rate or signal.sample_rate,
+        channels=signal.channels,
+        n_layers=signal.n_layers,
+        n_bytes=n_bytes,
+        nominal_kbps=signal.nominal_bitrate / 1000,
+        actual_kbps=8 * n_bytes / source_s / 1000 if source_s else 0.0,
+        n_clipped=n_clipped,
+    )
