@@ -1,0 +1,179 @@
+"""Outputs: whole or absent, and never the input."""
+
+import os
+import stat
+import threading
+from pathlib import Path
+
+import pytest
+
+from rvqcodec.errors import OutputError
+from rvqcodec.formats.files import atomic_output, check_output, is_special, temporary_path
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_an_output_appears_when_it_is_whole(tmp_path):
+    target = tmp_path / "out.wav"
+    with atomic_output(target, overwrite=False) as path:
+        path.write_bytes(b"abc")
+        assert not target.exists() and path.parent == tmp_path and path.name.startswith(".") and len(path.name) < 20
+    assert target.read_bytes() == b"abc" and names(tmp_path) == ["out.wav"]
+    assert stat.S_IMODE(target.stat().st_mode) == 0o666 & ~_umask()
+
+
+def _umask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit, ValueError, OutputError])
+def test_a_failure_leaves_nothing(tmp_path, error):
+    target = tmp_path / "out.wav"
+    target.write_bytes(b"old")
+    with pytest.raises(error), atomic_output(target, overwrite=True) as path:
+        path.write_bytes(b"half")
+        raise error("x")
+    assert target.read_bytes() == b"old" and names(tmp_path) == ["out.wav"]
+
+
+def test_what_a_killed_run_left_is_taken_over(tmp_path):
+    target = tmp_path / "out.wav"
+    temporary_path(target).write_bytes(b"left by a killed run")
+    with atomic_output(target, overwrite=False) as path:
+        assert path == temporary_path(target) and path.read_bytes() == b""
+        path.write_bytes(b"new")
+    assert target.read_bytes() == b"new" and names(tmp_path) == ["out.wav"]
+
+
+def test_a_leftover_link_is_not_followed(tmp_path):
+    (tmp_path / "precious").write_bytes(b"precious")
+    temporary_path(tmp_path / "out").symlink_to(tmp_path / "precious")
+    with atomic_output(tmp_path / "out", overwrite=False) as path:
+        path.write_bytes(b"new")
+    assert (tmp_path / "precious").read_bytes() == b"precious"
+
+
+def test_overwriting_is_asked_for(tmp_path):
+    target = tmp_path / "out.wav"
+    target.write_bytes(b"old")
+    with pytest.raises(OutputError, match="exists") as caught, atomic_output(target, overwrite=False):
+        pass
+    assert "-f" in caught.value.hint
+    with atomic_output(target, overwrite=True) as path:
+        path.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+
+
+def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
+    target = tmp_path / "out.wav"
+    with pytest.raises(OutputError, match="meanwhile"), atomic_output(target, overwrite=False) as path:
+        path.write_bytes(b"new")
+        target.write_bytes(b"appeared")
+    assert target.read_bytes() == b"appeared" and names(tmp_path) == ["out.wav"]
+
+
+def test_a_file_system_without_links_is_served(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    with atomic_output(tmp_path / "a", overwrite=False) as path:
+        path.write_bytes(b"new")
+    assert (tmp_path / "a").read_bytes() == b"new"
+    with pytest.raises(OutputError, match="meanwhile"), atomic_output(tmp_path / "b", overwrite=False):
+        (tmp_path / "b").write_bytes(b"appeared")
+    assert (tmp_path / "b").read_bytes() == b"appeared"
+
+
+def test_two_runs_to_one_output_do_not_mix(tmp_path):
+    target = tmp_path / "out"
+    with pytest.raises(OutputError, match="another run"), atomic_output(target, overwrite=True) as first:
+        first.write_bytes(b"first")
+        with atomic_output(target, overwrite=True) as second:
+            second.write_bytes(b"second")
+    assert target.read_bytes() == b"second" and names(tmp_path) == ["out"]
+
+
+def test_longest_names_work(tmp_path):
+    target = tmp_path / ("x" * 251 + ".wav")
+    with atomic_output(target, overwrite=False) as path:
+        path.write_bytes(b"new")
+    assert target.read_bytes() == b"new"
+    with pytest.raises(OutputError, match="too long"):
+        check_output(None, tmp_path / ("x" * 256), overwrite=False)
+
+
+def test_links_are_written_through(tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link.wav").symlink_to(tmp_path / "real" / "a.wav")
+    with pytest.raises(OutputError, match="exists"):
+        check_output(None, tmp_path / "link.wav", overwrite=False)
+    with atomic_output(tmp_path / "link.wav", overwrite=True) as path:
+        path.write_bytes(b"new")
+    assert (tmp_path / "link.wav").is_symlink() and (tmp_path / "real" / "a.wav").read_bytes() == b"new"
+
+
+def test_the_input_is_never_the_output(tmp_path, monkeypatch):
+    source = tmp_path / "a.wav"
+    source.write_bytes(b"a")
+    os.link(source, tmp_path / "hard.wav")
+    (tmp_path / "soft.wav").symlink_to(source)
+    (tmp_path / "sub").mkdir()
+    monkeypatch.chdir(tmp_path)
+    for target in (source, Path("a.wav"), tmp_path / "hard.wav", tmp_path / "soft.wav", tmp_path / "sub" / ".." / "a.wav"):
+        with pytest.raises(OutputError, match="input itself"):
+            check_output(source, target, overwrite=True)
+    with pytest.raises(OutputError, match="input itself"):
+        check_output(tmp_path / "absent", tmp_path / "absent", overwrite=True)
+    check_output(source, tmp_path / "b.wav", overwrite=False)
+    check_output(tmp_path / "absent", source, overwrite=True)
+
+
+def test_folders_and_missing_folders_are_refused(tmp_path):
+    with pytest.raises(OutputError, match="is a folder"):
+        check_output(None, tmp_path, overwrite=True)
+    with pytest.raises(OutputError, match="does not exist"):
+        check_output(None, tmp_path / "no" / "where" / "a.wav", overwrite=True)
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(OutputError, match="a file stands"):
+        check_output(None, tmp_path / "file" / "a.wav", overwrite=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write anywhere")
+def test_a_folder_without_permission_is_refused(tmp_path):
+    tmp_path.chmod(0o555)
+    with pytest.raises(OutputError, match="permission denied"), atomic_output(tmp_path / "a", overwrite=False):
+        pass
+    tmp_path.chmod(0o755)
+
+
+def test_a_full_disk_is_said_plainly(tmp_path):
+    with pytest.raises(OutputError, match="no space left"), atomic_output(tmp_path / "a", overwrite=False) as path:
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+    assert names(tmp_path) == []
+
+
+def test_devices_are_written_directly():
+    null = Path(os.devnull)
+    check_output(null, null, overwrite=False)
+    assert is_special(null)
+    with atomic_output(null, overwrite=False) as path:
+        assert path == null
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="named pipes are made with mkfifo")
+def test_named_pipes_are_written_directly(tmp_path):
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    found = []
+    reader = threading.Thread(target=lambda: found.append(pipe.read_bytes()))
+    reader.start()
+    with atomic_output(pipe, overwrite=False) as path:
+        path.write_bytes(b"abc")
+    reader.join()
+    assert found == [b"abc"] and is_special(pipe)
