@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
 from rvqcodec.errors import AudioError, ModelError
-from rvqcodec.formats.audio import AudioReader, AudioWriter, SampleFormat, open_reader, open_writer
+from rvqcodec.formats.audio import AudioReader, SampleFormat, open_reader
+from rvqcodec.formats.audio_out import AudioWriter, open_writer
 from rvqcodec.formats.entropy import StaticTables
 from rvqcodec.formats.files import atomic_output, check_output
 from rvqcodec.formats.header import MAX_CHUNK_FRAMES, Header
@@ -224,12 +225,11 @@ def _decode(
 
     n_skipped = signal.scaled(start, rate) - signal.scaled(signal.block_start(first_fed), rate)
     wanted = _cut(resampled, n_skipped, n_wanted)
-    with _audio_output(target, signal, options, rate, n_wanted(), overwrite) as (writer, path):
+    with _audio_output(target, signal, options, start, n_wanted(), overwrite) as (writer, path):
         n_samples = _write_all(writer, wanted, rate, progress)
-        tags = tail.tags if tail else reader.tail.tags if reader.tail else {}
-        if options.tags and path is not None:
-            write_tags(path, tags)
-    found = tail or reader.tail
+        found = tail or reader.tail
+        if options.tags and path is not None and found is not None:
+            write_tags(path, found.tags)
     n_source = found.end.n_samples if found else 0
     return _result(reader.header, n_source, reader.size(found), n_samples, rate, writer.n_clipped)
 
@@ -297,17 +297,26 @@ def _write_all(writer: AudioWriter, pieces: Iterable[Samples], rate: int, progre
 
 @contextmanager
 def _audio_output(
-    target: Path | str | BinaryIO, signal: Signal, options: DecodeOptions, rate: int, n_samples: int | None, overwrite: bool
+    target: Path | str | BinaryIO, signal: Signal, options: DecodeOptions, start: int, n_samples: int | None, overwrite: bool
 ) -> Iterator[tuple[AudioWriter, Path | None]]:
     """Open the output: a stream, or a temporary path that becomes the target when all went well."""
+    rate = options.sample_rate or signal.sample_rate
     sample_format = options.sample_format or WIDENED.get(SampleFormat(signal.sample_format), SampleFormat(signal.sample_format))
-    described = {"sample_rate": rate, "channels": signal.channels, "sample_format": sample_format, "n_samples": n_samples}
-    if not isinstance(target, (str, Path)):
-        with open_writer(target, suffix=".wav", **described) as writer:
-            yield writer, None
-        return
-    with atomic_output(Path(target), overwrite=overwrite) as part, open_writer(part, suffix=Path(target).suffix, **described) as writer:
-        yield writer, part
+    first = signal.scaled(start, rate)
+    with ExitStack() as stack:
+        path = None
+        if isinstance(target, (str, Path)):
+            path = stack.enter_context(atomic_output(Path(target), overwrite=overwrite))
+        writer = open_writer(
+            target if path is None else path,
+            sample_rate=rate,
+            channels=signal.channels,
+            sample_format=sample_format,
+            n_samples=n_samples,
+            suffix=Path(target).suffix if isinstance(target, (str, Path)) else None,
+            first_sample=first,
+        )
+        yield stack.enter_context(writer), path
 
 
 def read_encoded(source: Path | str | BinaryIO) -> Encoded:
