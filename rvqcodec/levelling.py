@@ -31,7 +31,7 @@ ISOTROPIC = 0.1
 class Block:
     """One block of samples on its way to the encoder.
 
-    samples: float32 [block_size, streams]; zeros past the end of the audio.
+    samples: float32 [streams, block_size], contiguous; zeros past the end of the audio.
     n_samples: How many of them are audio.
     angle: Of the rotation, in steps of 360/512 degrees; 0 for streams that aren't rotated.
     levels: uint8 [streams]; SILENT has no codes.
@@ -70,7 +70,9 @@ def neighbours(items: Iterable[Item]) -> Iterator[tuple[Item | None, Item, Item 
         yield before, current, None
 
 
-def level_blocks(blocks: Iterable[Samples], block_size: int, rotated: bool, target_dbfs: float) -> Iterator[LevelledBlock]:
+def level_blocks(
+    blocks: Iterable[Samples], block_size: int, rotated: bool, target_dbfs: float
+) -> Iterator[LevelledBlock]:
     """Rotate stereo pairs to their principal axes and bring each stream to the encoder's level.
 
     Args:
@@ -96,15 +98,16 @@ def restore_block(samples: Samples, levels: Levels, angles: Angles, target_dbfs:
         angles: The same, [3], or [0] when the streams aren't rotated.
         target_dbfs: RMS that the encoder was given.
     """
-    streams = np.stack([wave / _gain(levels[:, stream], len(wave), target_dbfs) for stream, wave in enumerate(samples)], 1)
-    return _rotated(streams, angles, -1.0) if angles.size else streams
+    streams = np.stack([wave / _gain(levels[:, stream], len(wave), target_dbfs) for stream, wave in enumerate(samples)])
+    return np.ascontiguousarray((_rotated(streams, angles, -1.0) if angles.size else streams).T)
 
 
 def _padded(blocks: Iterable[Samples], block_size: int) -> Iterator[Block]:
     for samples in blocks:
         missing = block_size - len(samples)
-        padded = np.pad(samples, ((0, missing), (0, 0))) if missing else samples
-        yield Block(samples=padded, n_samples=len(samples), levels=np.zeros(samples.shape[1], np.uint8))
+        streams = np.ascontiguousarray(samples.T)
+        padded = np.pad(streams, ((0, 0), (0, missing))) if missing else streams
+        yield Block(samples=padded, n_samples=len(samples), levels=np.zeros(len(padded), np.uint8))
 
 
 def _measure_angles(blocks: Iterable[Block], rotated: bool) -> Iterator[Block]:
@@ -112,9 +115,9 @@ def _measure_angles(blocks: Iterable[Block], rotated: bool) -> Iterator[Block]:
     angle = 0
     for block in blocks:
         if rotated:
-            left, right = (np.ascontiguousarray(channel) for channel in block.samples.T)
-            both = [float(np.dot(a, b)) for a, b in ((left, left), (right, right), (left, right))]
-            angle = _nearest_axis(*both, angle)
+            left, right = block.samples
+            products = [float((a * b).sum(dtype=np.float64)) for a, b in ((left, left), (right, right), (left, right))]
+            angle = _nearest_axis(*products, angle)
         yield Block(samples=block.samples, n_samples=block.n_samples, angle=angle, levels=block.levels)
 
 
@@ -137,12 +140,12 @@ def _rotate(before: Block | None, block: Block, after: Block | None) -> Block:
 
 
 def _rotated(samples: Samples, angles: Angles, sign: float) -> Samples:
-    """Rotate [n, 2] by the interpolated angles; sign -1 undoes it."""
-    steps = _between(_unwrapped(angles), len(samples))
+    """Rotate [2, n] by the interpolated angles; sign -1 undoes it."""
+    left, right = samples
+    steps = _between(_unwrapped(angles), samples.shape[1])
     theta = np.multiply(steps, 2 * np.pi / ANGLE_STEPS, dtype=np.float32)
     cosine, sine = np.cos(theta), np.float32(sign) * np.sin(theta)
-    left, right = samples[:, 0], samples[:, 1]
-    return np.stack([cosine * left + sine * right, cosine * right - sine * left], 1)
+    return np.stack([cosine * left + sine * right, cosine * right - sine * left])
 
 
 def _unwrapped(angles: Angles) -> list[float]:
@@ -154,9 +157,9 @@ def _unwrapped(angles: Angles) -> list[float]:
 def _measure_levels(before: Block | None, block: Block, after: Block | None) -> Block:
     """Measure each stream's level; a stream that is zero, or far under the other of its pair, is silent."""
     samples = block.samples
-    power = np.square(samples, dtype=np.float64).sum(0) / max(1, block.n_samples)
+    power = np.square(samples).sum(1, dtype=np.float64) / block.n_samples
     quiet = _peaks(before, block, after) <= SILENCE_PEAK
-    if samples.shape[1] == 2:
+    if len(samples) == 2:
         quiet |= power < INAUDIBLE * power.max()
     level = 10 * np.log10(np.maximum(power, 1e-20))
     steps = np.rint((np.maximum(level, FLOOR_DBFS) - LEVEL_ZERO_DB) / LEVEL_STEP_DB)
@@ -165,9 +168,9 @@ def _measure_levels(before: Block | None, block: Block, after: Block | None) -> 
 
 
 def _peaks(before: Block | None, block: Block, after: Block | None) -> npt.NDArray[np.float32]:
-    peaks = [np.maximum(block.samples.max(0), -block.samples.min(0))]
-    peaks += [np.abs(before.samples[-MARGIN_SAMPLES:]).max(0)] if before is not None else []
-    peaks += [np.abs(after.samples[:MARGIN_SAMPLES]).max(0)] if after is not None else []
+    peaks = [np.maximum(block.samples.max(1), -block.samples.min(1))]
+    peaks += [np.abs(before.samples[:, -MARGIN_SAMPLES:]).max(1)] if before is not None else []
+    peaks += [np.abs(after.samples[:, :MARGIN_SAMPLES]).max(1)] if after is not None else []
     return np.maximum.reduce(peaks)
 
 
@@ -179,15 +182,19 @@ def _limit_fall(before: Block | None, block: Block, after: Block | None) -> Bloc
     return Block(samples=block.samples, n_samples=block.n_samples, angle=block.angle, levels=levels)
 
 
-def _apply_levels(before: Block | None, block: Block, after: Block | None, rotated: bool, target_dbfs: float) -> LevelledBlock:
+def _apply_levels(
+    before: Block | None, block: Block, after: Block | None, rotated: bool, target_dbfs: float
+) -> LevelledBlock:
     none = np.zeros_like(block.levels)
     levels = np.stack([none if near is None else near.levels for near in (before, block, after)])
     angles = [(near or block).angle for near in (before, block, after)] if rotated else []
     streams = [
-        np.ascontiguousarray(wave) * _gain(levels[:, stream], len(wave), target_dbfs) if levels[1, stream] else np.zeros_like(wave)
-        for stream, wave in enumerate(block.samples.T)
+        wave * _gain(levels[:, stream], len(wave), target_dbfs) if levels[1, stream] else np.zeros_like(wave)
+        for stream, wave in enumerate(block.samples)
     ]
-    return LevelledBlock(samples=np.stack(streams), n_samples=block.n_samples, levels=levels, angles=np.array(angles, np.uint16))
+    return LevelledBlock(
+        samples=np.stack(streams), n_samples=block.n_samples, levels=levels, angles=np.array(angles, np.uint16)
+    )
 
 
 def _gain(levels: Levels, n_samples: int, target_dbfs: float) -> Samples | np.float32:
