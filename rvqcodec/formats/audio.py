@@ -166,12 +166,13 @@ def _is_regular(path: Path) -> bool:
 
 
 def _open_path(path: Path, stack: contextlib.ExitStack) -> AudioReader:
-    stream = HashingReader(stack.enter_context(path.open("rb")))
+    file = stack.enter_context(path.open("rb"))
+    stream = HashingReader(file)
     header = read_header(stream)
     if header is not None and header.sample_format:
         return _wav_reader(stream, header, stack)
     hashed = stack.enter_context(BackgroundHash(path))
-    return _library_reader(str(path), lambda: (read_tags(path), hashed.provenance()), stack)
+    return _library_reader(file, lambda: (read_tags(path), hashed.provenance()), stack)
 
 
 def _open_stream(source: BinaryIO, stack: contextlib.ExitStack) -> AudioReader:
@@ -222,7 +223,7 @@ def _wav_reader(stream: HashingReader, header: WavHeader, stack: contextlib.Exit
 
 
 def _library_reader(
-    source: str | BinaryIO, finish: Callable[[], tuple[dict[str, str], Provenance]], stack: contextlib.ExitStack
+    source: BinaryIO, finish: Callable[[], tuple[dict[str, str], Provenance]], stack: contextlib.ExitStack
 ) -> AudioReader:
     samples = stack.enter_context(LibrarySamples(source))
     return AudioReader(

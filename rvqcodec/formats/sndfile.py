@@ -13,6 +13,7 @@ import soundfile
 
 from rvqcodec.errors import AudioError, OutputError
 from rvqcodec.formats.containers import Container
+from rvqcodec.formats.mp3 import with_length
 from rvqcodec.formats.pcm import Float32, Levels, SampleFormat
 
 FORMAT_HINT = "WAV, FLAC, Ogg, Opus, MP3, AIFF and CAF are read; ffmpeg converts others"
@@ -64,15 +65,15 @@ class LibrarySamples:
     soundfile seeks after each read, which libsndfile can't do in FLAC of unknown length, so it is told not to.
 
     Args:
-        source: A file's name, or a file that can seek.
+        source: A file of the system's, not empty.
 
     Raises:
         AudioError: It is nothing that libsndfile reads.
     """
 
-    def __init__(self, source: str | BinaryIO) -> None:
+    def __init__(self, source: BinaryIO) -> None:
         try:
-            self._file = soundfile.SoundFile(source)
+            self._file = soundfile.SoundFile(with_length(source))
         except soundfile.LibsndfileError as error:
             raise AudioError(f"this is not audio that can be read: {_reason(error)}", FORMAT_HINT) from error
         except TypeError as error:

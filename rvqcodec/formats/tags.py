@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import re
+import struct
 import unicodedata
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,6 +16,9 @@ from rvqcodec.formats.wav import append_chunks, pack_chunk, read_chunks, read_he
 
 MAX_TAG_BYTES = 1 << 16
 MAX_KEY_LENGTH = 64
+
+# What mutagen 1.48 lets out for damaged files beside its own errors: IndexError was seen, the others are its kin.
+_MUTAGEN_LEAKS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, struct.error)
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +126,7 @@ def _read_mutagen(file: BinaryIO) -> list[tuple[str, str]]:
 
     try:
         found = mutagen.File(file)
-    except mutagen.MutagenError as error:
+    except (mutagen.MutagenError, *_MUTAGEN_LEAKS) as error:
         _log.warning("tags cannot be read: %s", error)
         return []
     if found is None or found.tags is None:
@@ -160,7 +164,7 @@ def _read_wav(file: BinaryIO) -> list[tuple[str, str]]:
     if header is None:
         return []
     chunks = list(header.chunks)
-    if header.n_data_bytes is not None:
+    if header.n_data_bytes is not None and header.n_data_bytes < 1 << 62:
         file.seek(header.n_data_bytes + (header.n_data_bytes & 1), io.SEEK_CUR)
         chunks += read_chunks(stream)
     return chunk_tags(chunks)
@@ -207,7 +211,7 @@ def _id3_bytes_pairs(payload: bytes) -> list[tuple[str, str]]:
 
     try:
         return _id3_pairs(_id3_module().ID3(io.BytesIO(payload)))
-    except MutagenError as error:
+    except (MutagenError, *_MUTAGEN_LEAKS) as error:
         _log.warning("ID3 tags cannot be read: %s", error)
         return []
 
@@ -282,8 +286,8 @@ def write_tags(path: Path, tags: Mapping[str, str]) -> bool:
         return True
     try:
         _write(path, tags)
-    except (MutagenError, OSError, ValueError) as error:
-        _log.warning("tags not written: %s", error)
+    except (MutagenError, OSError, *_MUTAGEN_LEAKS) as error:
+        _log.warning("tags not written: %s", error or type(error).__name__)
         return False
     return True
 

@@ -124,7 +124,13 @@ def test_the_input_is_never_the_output(tmp_path, monkeypatch):
     (tmp_path / "soft.wav").symlink_to(source)
     (tmp_path / "sub").mkdir()
     monkeypatch.chdir(tmp_path)
-    for target in (source, Path("a.wav"), tmp_path / "hard.wav", tmp_path / "soft.wav", tmp_path / "sub" / ".." / "a.wav"):
+    for target in (
+        source,
+        Path("a.wav"),
+        tmp_path / "hard.wav",
+        tmp_path / "soft.wav",
+        tmp_path / "sub" / ".." / "a.wav",
+    ):
         with pytest.raises(OutputError, match="input itself"):
             check_output(source, target, overwrite=True)
     with pytest.raises(OutputError, match="input itself"):

