@@ -29,6 +29,7 @@ from rvqcodec.weights.tables import read_tables
 
 if TYPE_CHECKING:
     from rvqcodec.models.codec import Codec
+    from rvqcodec.models.config import CodecConfig
 
 EFFORTS = {"fast": 1, "default": 4, "best": 16}
 ENTROPIES = ("auto", "raw", "static")
@@ -44,6 +45,7 @@ class EncodeOptions:
     """How to encode.
 
     n_layers: Layers to code.
+    bitrate_kbps: Nominal bitrate of all channels together: the nearest that layers reach, instead of `n_layers`.
     effort: "fast", "default" or "best": 1, 4 or 16 candidates of the quantizer's search.
     entropy: "auto", "raw" or "static".
     chunk_s: Seconds of a chunk; changes no code.
@@ -52,6 +54,7 @@ class EncodeOptions:
     """
 
     n_layers: int = DEFAULT_LAYERS
+    bitrate_kbps: float | None = None
     effort: str = "default"
     entropy: str = "auto"
     chunk_s: int = DEFAULT_CHUNK_S
@@ -147,7 +150,10 @@ def encode_file(
 def _encode(
     audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOptions, progress: Progress
 ) -> Result:
-    signal = codec.signal(audio.sample_rate, audio.channels, options.n_layers, int(audio.sample_format))
+    n_layers = options.n_layers
+    if options.bitrate_kbps is not None:
+        n_layers = layers_for_bitrate(options.bitrate_kbps, audio.channels, codec.config)
+    signal = codec.signal(audio.sample_rate, audio.channels, n_layers, int(audio.sample_format))
     tables = static_tables(codec.fingerprint) if options.entropy != "raw" else None
     header = Header(signal=signal, chunk_blocks=_chunk_blocks(options.chunk_s, signal), table_ids=_ids(tables))
     writer = RvqWriter(file, header)
@@ -155,7 +161,7 @@ def _encode(
     at_model_rate = resample(counter.count(audio.blocks()), audio.sample_rate, codec.config.sample_rate, audio.channels)
     blocks = reblock(at_model_rate, codec.block_size)
     levelled = level_blocks(blocks, codec.block_size, signal.rotated, codec.config.level_dbfs)
-    coded = codec.code_blocks(levelled, options.n_layers, EFFORTS[options.effort], options.n_threads or default_threads())
+    coded = codec.code_blocks(levelled, n_layers, EFFORTS[options.effort], options.n_threads or default_threads())
     for number, (_, chunk, after) in enumerate(neighbours(_batched(coded, header.chunk_blocks))):
         end = counter.n_samples if after is None else header.chunk_start(number + 1)
         writer.write_blocks(chunk, end - header.chunk_start(number), tables, options.entropy)
@@ -164,6 +170,12 @@ def _encode(
     source = Source(n_bytes=n_bytes, digest=digest, effort=EFFORTS[options.effort], encoder=f"rvqcodec {__version__}")
     writer.finish(audio.tags() if options.tags else {}, source)
     return _result(header, counter.n_samples, writer.n_bytes)
+
+
+def layers_for_bitrate(kbps: float, channels: int, config: CodecConfig) -> int:
+    """Return how many layers give the nominal bitrate nearest to `kbps`, all channels together."""
+    bits_per_layer = channels * (config.codebook_size - 1).bit_length() * config.frame_rate
+    return min(config.n_codebooks, max(1, round(kbps * 1000 / bits_per_layer)))
 
 
 def decode_file(
