@@ -26,8 +26,8 @@ class MDCT(nn.Module):
     def __init__(self, size: int) -> None:
         super().__init__()
         self.size = size
-        n = torch.arange(2 * size, dtype=torch.float64, device="cpu")
-        k = torch.arange(size, dtype=torch.float64, device="cpu")[:, None]
+        n = torch.arange(2 * size, dtype=torch.float64)
+        k = torch.arange(size, dtype=torch.float64)[:, None]
         window = torch.sin(math.pi * (n + 0.5) / (2 * size))
         basis = math.sqrt(2 / size) * window * torch.cos(math.pi / size * (n + 0.5 + size / 2) * (k + 0.5))
         self.register_buffer("first", basis[:, :size].float().contiguous(), persistent=False)
@@ -70,8 +70,8 @@ class BandEnergies(nn.Module):
     def __init__(self, edges: tuple[int, ...], merge: int) -> None:
         super().__init__()
         self.merge = merge
-        widths = torch.tensor([high - low for low, high in zip(edges, edges[1:], strict=False)], device="cpu")
-        member = torch.repeat_interleave(torch.eye(len(widths), device="cpu"), widths, dim=1)
+        widths = torch.tensor([high - low for low, high in zip(edges, edges[1:], strict=False)])
+        member = torch.repeat_interleave(torch.eye(len(widths)), widths, dim=1)
         self.register_buffer("mean", torch.zeros(len(widths)))
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("average", (member / (widths[:, None] * merge)).T.contiguous(), persistent=False)

@@ -1,0 +1,24 @@
+PYTHON ?= python
+
+.PHONY: check format test contracts vectors bench
+
+check: contracts test  ## all that the continuous integration runs
+
+contracts:  ## style, types and import rules
+	$(PYTHON) -m ruff check .
+	$(PYTHON) -m ruff format --check .
+	$(PYTHON) -m mypy
+	lint-imports
+
+format:
+	$(PYTHON) -m ruff format .
+	$(PYTHON) -m ruff check --fix .
+
+test:
+	$(PYTHON) -m pytest -q
+
+vectors:  ## new golden vectors: only for a new format version or a new model, never over old ones
+	$(PYTHON) tests/vectors/make.py
+
+bench:  ## speed on this machine
+	$(PYTHON) benchmarks/speed.py

@@ -1,0 +1,90 @@
+"""rvqcodec: a neural audio codec with residual vector quantization.
+
+    import rvqcodec
+
+    codec = rvqcodec.load_codec("rvq48-v1", device="cpu")
+    encoded = codec.encode(wave, n_layers=12)       # wave: float32 [channels, n] at codec.config.sample_rate
+    encoded.codes, encoded.levels, encoded.angles   # uint16 [streams, layers, frames], uint8 and uint16 [.., blocks]
+    wave = codec.decode(encoded)
+
+    rvqcodec.encode_file("in.wav", "out.rvq")
+    rvqcodec.decode_file("out.rvq", "back.wav")
+    encoded = rvqcodec.read_encoded("out.rvq")      # no model, no torch
+    rvqcodec.write_encoded("copy.rvq", encoded)
+
+torch is imported when a model is loaded, not before.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rvqcodec.errors import (
+    AudioError,
+    DamageError,
+    DeviceError,
+    FormatError,
+    LimitError,
+    ModelError,
+    NotRvqError,
+    OutputError,
+    RvqError,
+    TruncatedError,
+    VersionError,
+)
+from rvqcodec.version import __version__
+
+if TYPE_CHECKING:
+    from rvqcodec.encoded import CodedBlock, Encoded, Signal
+    from rvqcodec.pipeline import (
+        DecodeOptions,
+        EncodeOptions,
+        Result,
+        decode_file,
+        encode_file,
+        load_codec,
+        read_encoded,
+        write_encoded,
+    )
+    from rvqcodec.weights.registry import ModelFile, list_models
+
+__all__ = [
+    "AudioError",
+    "CodedBlock",
+    "DamageError",
+    "DecodeOptions",
+    "DeviceError",
+    "EncodeOptions",
+    "Encoded",
+    "FormatError",
+    "LimitError",
+    "ModelError",
+    "ModelFile",
+    "NotRvqError",
+    "OutputError",
+    "Result",
+    "RvqError",
+    "Signal",
+    "TruncatedError",
+    "VersionError",
+    "__version__",
+    "decode_file",
+    "encode_file",
+    "list_models",
+    "load_codec",
+    "read_encoded",
+    "write_encoded",
+]
+
+_HOMES = {
+    **dict.fromkeys(("CodedBlock", "Encoded", "Signal"), "rvqcodec.encoded"),
+    **dict.fromkeys(("ModelFile", "list_models"), "rvqcodec.weights.registry"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for, so that `import rvqcodec` stays light."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES.get(name, "rvqcodec.pipeline")), name)
