@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from rvqcodec.formats.provenance import HashingReader
-from rvqcodec.formats.wav import append_chunks, pack_chunk, read_chunks, read_header
+from rvqcodec.formats.wav import MAX_CHUNKS, append_chunks, pack_chunk, read_chunks, read_header
 
 MAX_TAG_BYTES = 1 << 16
 MAX_KEY_LENGTH = 64
@@ -226,7 +226,8 @@ def _read_aiff(file: BinaryIO) -> list[tuple[str, str]]:
 def _aiff_text(file: BinaryIO) -> list[tuple[str, str]]:
     pairs = []
     file.seek(12)
-    while len(head := file.read(8)) == 8:
+    for _ in range(MAX_CHUNKS):
+        head = file.read(8)
         size = int.from_bytes(head[4:], "big")
         if head[:4] in _AIFF_KEYS and size <= MAX_TAG_BYTES:
             pairs.append((_AIFF_KEYS[head[:4]], _decode(file.read(size))))

@@ -16,6 +16,9 @@ from rvqcodec.formats.pcm import Float32, Levels, SampleFormat, pack_levels, unp
 MAX_HELD_BYTES = 16 << 20
 """The most that is held of a header, or of one chunk of tags, whatever the file says."""
 
+MAX_CHUNKS = 10_000
+"""The most chunks that are looked at, before the samples and after them; real files have a dozen."""
+
 SIZE_32 = 0xFFFFFFFF
 SIZE_64 = 0xFFFFFFFFFFFFFFFF
 TAG_CHUNKS = (b"LIST", b"id3 ", b"ID3 ")
@@ -69,7 +72,7 @@ def read_header(stream: ForwardReader) -> WavHeader | None:
         return None
     position, size_64, layout = 12, None, None
     chunks = []
-    while position < MAX_HELD_BYTES:
+    for _ in range(MAX_CHUNKS):
         head = stream.read(8)
         if len(head) < 8:
             return None
@@ -166,15 +169,20 @@ class WavReader:
 
 
 def read_chunks(stream: ForwardReader) -> list[tuple[bytes, bytes]]:
-    """Return the chunks of tags from here to the end; a chunk that is cut or too large is passed over."""
+    """Return the chunks of tags from here to the end; a chunk that is cut, or too much in all, is passed over."""
     chunks = []
-    while len(head := stream.read(8)) == 8:
+    n_free = MAX_HELD_BYTES
+    for _ in range(MAX_CHUNKS):
+        head = stream.read(8)
+        if len(head) < 8:
+            break
         size = int.from_bytes(head[4:], "little")
-        if head[:4] not in TAG_CHUNKS or size > MAX_HELD_BYTES:
+        if head[:4] not in TAG_CHUNKS or size > n_free:
             stream.skip(size + (size & 1))
             continue
         payload = stream.read(size)
         stream.skip(size & 1)
+        n_free -= size
         if len(payload) == size:
             chunks.append((head[:4], payload))
     return chunks

@@ -237,3 +237,9 @@ def test_the_hash_is_of_all_bytes_read():
     reader.read(10)
     reader.drain()
     assert reader.provenance() == (len(data), hashlib.blake2b(data, digest_size=16).digest())
+
+
+def test_endless_tags_are_bounded():
+    tail = pack_chunk(b"LIST", bytes(1 << 20)) * 20
+    assert len(read(riff(20, 56, b"\1\0" * 10, tail), 1 << 20)[2]) == 16
+    assert len(read(riff(20, 56, b"\1\0" * 10, b"LIST\0\0\0\0" * 10_001), 1 << 20)[2]) == 10_000
