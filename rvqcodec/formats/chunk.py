@@ -10,12 +10,13 @@ import numpy as np
 from rvqcodec.encoded import ANGLE_STEPS, SILENT, Angles, CodedBlock, Codes, Levels, Signal
 from rvqcodec.errors import DamageError, LimitError, TruncatedError
 from rvqcodec.formats.entropy import StaticTables, choose_mode, code_check, decode_layer, encode_layer
-from rvqcodec.formats.fields import Fields, pack_signed, pack_varint
+from rvqcodec.formats.fields import MAX_VARINT_BYTES, Fields, pack_signed, pack_varint
 from rvqcodec.formats.header import Header
 from rvqcodec.formats.sections import crc32c
 
-MAX_CHUNKS = 1 << 32
+MAX_CHUNKS = (1 << 32) - 1
 MAX_PAYLOAD_BYTES = 1 << 16
+MAX_ENTRY_BYTES = 3 + 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +65,25 @@ def frames_of(header: Header, number: int, n_samples: int) -> int:
     return header.signal.frames_until(header.chunk_start(number) + n_samples) - first
 
 
-def sounding(head_levels: Levels, n_frames: int, frames_per_block: int) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
+def min_head_bytes(header: Header) -> int:
+    """Return the least bytes that the head of a whole chunk has: levels, angles, and one byte of each number."""
+    numbers_and_crc = 1 + 1 + 1 + 4
+    per_block = header.signal.n_streams + header.signal.rotated
+    return numbers_and_crc + (header.chunk_blocks + 2) * per_block
+
+
+def max_head_bytes(header: Header) -> int:
+    """Return the most bytes that a chunk's head has."""
+    signal = header.signal
+    numbers_and_crc = MAX_VARINT_BYTES + 1 + MAX_VARINT_BYTES + 4
+    per_block = signal.n_streams + 2 * signal.rotated
+    table = signal.n_layers * signal.n_streams * MAX_ENTRY_BYTES
+    return numbers_and_crc + (header.chunk_blocks + 2) * per_block + table
+
+
+def sounding(
+    head_levels: Levels, n_frames: int, frames_per_block: int
+) -> np.ndarray[tuple[int, int], np.dtype[np.bool_]]:
     """Return which frames have codes, bool [streams, frames], from the levels [blocks + 2, streams] of a chunk."""
     blocks = (head_levels[1:-1] != SILENT).T
     return np.repeat(blocks, frames_per_block, 1)[:, :n_frames]
@@ -101,9 +120,12 @@ def pack_chunk(
         DamageError: What was coded doesn't decode to the same codes (a fault of this machine).
     """
     signal = header.signal
-    n_layers = min(block.n_layers for block in blocks)
+    coded = [block.n_layers for block in blocks if block.levels[1].any()]
+    n_layers = min(coded or [block.n_layers for block in blocks])
     levels = np.stack([blocks[0].levels[0], *(block.levels[1] for block in blocks), blocks[-1].levels[2]])
-    angles = [blocks[0].angles[0], *(block.angles[1] for block in blocks), blocks[-1].angles[2]] if signal.rotated else []
+    angles = (
+        [blocks[0].angles[0], *(block.angles[1] for block in blocks), blocks[-1].angles[2]] if signal.rotated else []
+    )
     codes = np.concatenate([block.codes for block in blocks], 2)
     audible = sounding(levels, codes.shape[2], signal.frames_per_block)
     entries, payloads = [], []
@@ -114,7 +136,9 @@ def pack_chunk(
             payload = encode_layer(layer_codes, layer, mode, signal.codebook_size, tables)
             decoded = decode_layer(payload, len(layer_codes), layer, mode, signal.codebook_size, tables)
             if not np.array_equal(decoded, layer_codes):
-                raise DamageError(f"chunk {number} doesn't decode to what was coded: this machine's memory or processor is at fault")
+                raise DamageError(
+                    f"chunk {number} doesn't decode to what was coded: this machine's memory or processor is at fault"
+                )
             entries.append(Entry(len(payload), mode, code_check(layer_codes)))
             payloads.append(payload)
     head = ChunkHead(
@@ -151,7 +175,7 @@ def unpack_head(payload: bytes, header: Header) -> tuple[ChunkHead, int]:
     """
     signal = header.signal
     fields = Fields(payload, "a chunk's head")
-    number = fields.varint("number", 0, MAX_CHUNKS)
+    number = fields.varint("number", 0, MAX_CHUNKS - 1)
     n_layers = fields.unsigned(1, "layers", 0, signal.n_layers)
     whole = header.chunk_start(number + 1) - header.chunk_start(number)
     n_samples = fields.varint("samples", 1, whole)
@@ -159,14 +183,16 @@ def unpack_head(payload: bytes, header: Header) -> tuple[ChunkHead, int]:
     n_blocks = -(-n_frames // signal.frames_per_block)
     raw_levels = np.frombuffer(fields.take((n_blocks + 2) * signal.n_streams), np.uint8)
     levels = raw_levels.reshape(n_blocks + 2, signal.n_streams)
-    steps = [fields.signed("angle", ANGLE_STEPS) for _ in range(n_blocks + 2 if signal.rotated else 0)]
+    steps = [fields.signed("angle", ANGLE_STEPS // 2) for _ in range(n_blocks + 2 if signal.rotated else 0)]
     angles = (np.cumsum(steps, dtype=np.int64) % ANGLE_STEPS).astype(np.uint16)
     n_coded = int((levels[1:-1] != SILENT).any(0).sum())
     entries = tuple(_unpack_entry(fields) for _ in range(n_layers * n_coded))
     end = fields.position
     if crc32c(payload[:end]) != fields.unsigned(4, "CRC"):
         raise DamageError("a chunk's head is damaged: its CRC-32C doesn't hold")
-    head = ChunkHead(number=number, n_layers=n_layers, n_samples=n_samples, levels=levels, angles=angles, entries=entries)
+    head = ChunkHead(
+        number=number, n_layers=n_layers, n_samples=n_samples, levels=levels, angles=angles, entries=entries
+    )
     return head, fields.position
 
 
@@ -182,7 +208,9 @@ def unpack_blocks(head: ChunkHead, codes: Codes, signal: Signal) -> Iterator[Cod
         )
 
 
-def decode_codes(payload: bytes, start: int, head: ChunkHead, header: Header, tables: StaticTables | None) -> tuple[Codes, int]:
+def decode_codes(
+    payload: bytes, start: int, head: ChunkHead, header: Header, tables: StaticTables | None
+) -> tuple[Codes, int]:
     """Decode a chunk's payloads as far as they are intact.
 
     Args:
@@ -193,7 +221,8 @@ def decode_codes(payload: bytes, start: int, head: ChunkHead, header: Header, ta
         tables: Static entropy tables, if there are any.
 
     Returns:
-        The codes, uint16 [streams, header's layers, frames], zero where there are none, and how many layers are whole in all streams.
+        The codes, uint16 [streams, header's layers, frames], zero where there are none, and how many layers are whole
+        in all streams.
 
     Raises:
         ModelError: A payload's mode or its tables aren't at hand.
@@ -208,14 +237,18 @@ def decode_codes(payload: bytes, start: int, head: ChunkHead, header: Header, ta
         piece = payload[start : start + entry.n_bytes]
         start += entry.n_bytes
         try:
-            codes[stream, layer, audible[stream]] = _decode_entry(piece, entry, int(audible[stream].sum()), layer, signal, tables)
+            codes[stream, layer, audible[stream]] = _decode_entry(
+                piece, entry, int(audible[stream].sum()), layer, signal, tables
+            )
         except (DamageError, TruncatedError):
             codes[:, layer:] = 0
             return codes, layer
     return codes, head.n_layers
 
 
-def _decode_entry(piece: bytes, entry: Entry, n_frames: int, layer: int, signal: Signal, tables: StaticTables | None) -> Codes:
+def _decode_entry(
+    piece: bytes, entry: Entry, n_frames: int, layer: int, signal: Signal, tables: StaticTables | None
+) -> Codes:
     if len(piece) < entry.n_bytes:
         raise TruncatedError("a payload ends early")
     codes = decode_layer(piece, n_frames, layer, entry.mode, signal.codebook_size, tables)
@@ -236,4 +269,7 @@ def check_lengths(payload: bytes, start: int, head: ChunkHead) -> None:
         LimitError: They don't.
     """
     if len(payload) - start != head.n_payload_bytes:
-        raise LimitError(f"chunk {head.number}: its table claims {head.n_payload_bytes} bytes, its section holds {len(payload) - start}")
+        raise LimitError(
+            f"chunk {head.number}: its table claims {head.n_payload_bytes} bytes, "
+            f"its section holds {len(payload) - start}"
+        )

@@ -20,7 +20,7 @@ MAX_NAME_BYTES = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The signal, the length of a chunk in blocks, and the ids of the entropy tables that the file may use (16 hex digits)."""
+    """The signal, the blocks of a chunk, and the ids of the entropy tables that the file may use (16 hex digits)."""
 
     signal: Signal
     chunk_blocks: int
@@ -36,18 +36,24 @@ class Header:
         """Return the first source sample of a chunk."""
         return self.signal.block_start(number * self.chunk_blocks)
 
+    def spans(self, n_chunks: int, n_samples: int) -> bool:
+        """Tell whether so many chunks hold so many source samples: all are whole but the last, which isn't empty."""
+        if not n_chunks:
+            return n_samples == 0
+        return self.chunk_start(n_chunks - 1) < n_samples <= self.chunk_start(n_chunks)
+
     def with_layers(self, n_layers: int) -> Header:
         """Return the header of the same file with fewer layers."""
         return replace(self, signal=replace(self.signal, n_layers=n_layers))
 
 
 def pack_header(header: Header) -> bytes:
-    """Return the payload of the section HEAD (SPEC.md, section 3)."""
+    """Return the payload of the section HEAD (SPEC.md, section 3), with no newer minor version than what it holds."""
     signal = header.signal
     name = signal.model.encode()
     fields = (
         (MAJOR, 1),
-        (header.minor, 1),
+        (min(header.minor, MINOR), 1),
         (signal.sample_rate, 4),
         (signal.channels, 1),
         (signal.sample_format, 1),
@@ -78,7 +84,9 @@ def unpack_header(payload: bytes) -> Header:
     fields = Fields(payload, "the header")
     major, minor = fields.unsigned(1, "major version"), fields.unsigned(1, "minor version")
     if major != MAJOR:
-        raise VersionError(f"the file has version {major} of the format, this program reads version {MAJOR}", "upgrade rvqcodec")
+        raise VersionError(
+            f"the file has version {major} of the format, this program reads version {MAJOR}", "upgrade rvqcodec"
+        )
     sample_rate = fields.unsigned(4, "sample rate", 1, MAX_SAMPLE_RATE)
     channels = fields.unsigned(1, "channels", 1, MAX_CHANNELS)
     sample_format = fields.unsigned(1, "sample format", 0, MAX_SAMPLE_FORMAT)
@@ -91,10 +99,12 @@ def unpack_header(payload: bytes) -> Header:
     chunk_blocks = fields.unsigned(2, "blocks per chunk", 1, MAX_CHUNK_FRAMES // frames_per_block)
     bitrate = fields.unsigned(4, "nominal bitrate")
     fields.unsigned(2, "reserved field", 0, 0)
+    if sample_rate * hop_length < model_rate:
+        raise LimitError("the header's frames are shorter than a source sample")
     fingerprint = fields.take(8).hex()
     table_ids = tuple(fields.take(8).hex() for _ in range(fields.unsigned(1, "number of tables", 0, MAX_TABLES)))
     name = fields.text(fields.unsigned(1, "length of the model's name", 1, MAX_NAME_BYTES), "model name")
-    if minor == MINOR:
+    if minor <= MINOR:
         fields.finish()
     signal = Signal(
         model=name,

@@ -9,15 +9,25 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from rvqcodec.errors import DamageError, FormatError
-from rvqcodec.formats.chunk import ChunkHead, decode_codes, lost_chunk, pack_head, unpack_head
+from rvqcodec.formats.chunk import (
+    ChunkHead,
+    decode_codes,
+    lost_chunk,
+    max_head_bytes,
+    min_head_bytes,
+    pack_head,
+    unpack_head,
+)
 from rvqcodec.formats.entropy import StaticTables
 from rvqcodec.formats.header import Header
-from rvqcodec.formats.sections import CODE, END, FRAME_BYTES, TAGS, Section, crc32c, read_section
+from rvqcodec.formats.sections import CODE, END, FRAME_BYTES, LIMITS, TAGS, Section, crc32c, read_section
 from rvqcodec.formats.stream import RvqReader, RvqWriter
 from rvqcodec.formats.tail import End, unpack_end, unpack_tags
 
-MAX_HEAD_BYTES = 1 << 17
-MIN_CHUNK_BYTES = FRAME_BYTES + 9
+EXPANSION = 8
+"""How many times larger than what was read the lost chunks may become that are written in its place."""
+PATIENCE_BYTES = 1 << 22
+"""Bytes that may be looked at in vain, byte by byte, before the scan takes larger steps: some seconds of work."""
 LANDMARK = re.compile(rb"CODE|tags|srce|INDX|END\.")
 
 
@@ -58,7 +68,8 @@ class Recovery:
 def recover(data: bytes, target: BinaryIO, tables: StaticTables | None) -> Recovery:
     """Write a whole, valid file with what is intact in a damaged one.
 
-    A damaged chunk keeps the layers below the damage; a lost one becomes silence of the same length; a cut tail ends the file.
+    A damaged chunk keeps the layers below the damage; a lost one becomes silence of the same length; a cut tail ends
+    the file.
 
     Args:
         data: The damaged file: bytes, or a memory map.
@@ -83,7 +94,11 @@ def recover(data: bytes, target: BinaryIO, tables: StaticTables | None) -> Recov
             losses.append(Loss(number, number * header.chunk_s, (number + 1) * header.chunk_s, n_kept))
     writer.finish(tags, None)
     return Recovery(
-        n_chunks=n_chunks, losses=losses, end_known=end is not None, n_bytes=writer.n_bytes, n_samples=writer.tally.n_samples
+        n_chunks=n_chunks,
+        losses=losses,
+        end_known=end is not None,
+        n_bytes=writer.n_bytes,
+        n_samples=writer.tally.n_samples,
     )
 
 
@@ -91,7 +106,9 @@ def _was_so(found: Found | None, n_kept: int) -> bool:
     return found is not None and found.head.n_layers == n_kept
 
 
-def _write_chunk(writer: RvqWriter, number: int, found: Found | None, n_samples: int, tables: StaticTables | None) -> int:
+def _write_chunk(
+    writer: RvqWriter, number: int, found: Found | None, n_samples: int, tables: StaticTables | None
+) -> int:
     """Write what is left of one chunk and return how many of its layers that is."""
     header = writer.header
     covered = min(n_samples, header.chunk_start(number + 1)) - header.chunk_start(number)
@@ -117,62 +134,93 @@ def _extent(chunks: dict[int, Found], end: End | None, header: Header) -> tuple[
     return last + 1, header.chunk_start(last) + chunks[last].head.n_samples if chunks else 0
 
 
-def _scan(data: bytes, position: int, header: Header) -> tuple[dict[int, Found], dict[str, str], End | None]:
+def _scan(data: bytes, start: int, header: Header) -> tuple[dict[int, Found], dict[str, str], End | None]:
     """Walk through the sections; after damage, go on at the next section that can be made out."""
     chunks: dict[int, Found] = {}
     tags: dict[str, str] = {}
-    end = None
-    for position, piece in _pieces(data, position, header):
+    end: End | None = None
+    last = -1
+    for position, piece in _pieces(data, start, header):
         if isinstance(piece, Found):
-            number = piece.head.number
-            if number > max(chunks, default=-1) and number * MIN_CHUNK_BYTES <= position:
-                chunks[number] = piece
+            if piece.head.number > last and _can_precede(position, piece.head.number, header):
+                last = piece.head.number
+                chunks[last] = piece
         elif piece.kind == TAGS:
-            tags = unpack_tags(piece.payload)
-        elif piece.kind == END:
-            end = _believable(unpack_end(piece.payload), chunks, position, header)
+            tags = _tags(piece)
+        elif piece.kind == END and (end := _believable(piece, last, position, header)):
+            break
     return chunks, tags, end
 
 
-def _believable(end: End, chunks: dict[int, Found], position: int, header: Header) -> End | None:
+def _can_precede(position: int, n_chunks: int, header: Header) -> bool:
+    """Tell whether so many chunks can stand before `position`, give or take what was cut out.
+
+    So a small file can't grow to a huge one.
+    """
+    return n_chunks * (FRAME_BYTES + min_head_bytes(header)) <= EXPANSION * position
+
+
+def _tags(section: Section) -> dict[str, str]:
+    try:
+        return unpack_tags(section.payload)
+    except FormatError:
+        return {}
+
+
+def _believable(section: Section, last: int, position: int, header: Header) -> End | None:
     """Return the end section if it fits the chunks and the file's size."""
-    fits = end.n_chunks * MIN_CHUNK_BYTES <= position and max(chunks, default=-1) < end.n_chunks
-    spans = header.chunk_start(end.n_chunks - 1) < end.n_samples <= header.chunk_start(end.n_chunks) if end.n_chunks else not end.n_samples
-    return end if fits and spans else None
+    try:
+        end = unpack_end(section.payload)
+    except FormatError:
+        return None
+    fits = last < end.n_chunks and _can_precede(position, end.n_chunks - 1, header)
+    return end if fits and header.spans(end.n_chunks, end.n_samples) else None
 
 
 def _pieces(data: bytes, position: int, header: Header) -> Iterator[tuple[int, Found | Section]]:
+    """Yield what can be made out, and where.
+
+    After damage the next landmark is tried, and the next; what is looked at in vain is added up, so that a file made of
+    landmarks takes no time that grows faster than its size.
+    """
+    n_vain = 0
     while position < len(data):
         piece, n_bytes = _piece(data, position, header)
         if piece is not None:
             yield position, piece
             position += n_bytes
             continue
-        landmark = LANDMARK.search(data, position + 1)
+        n_vain += n_bytes
+        step = 1 if n_vain < PATIENCE_BYTES else n_bytes
+        landmark = LANDMARK.search(data, position + step)
         position = landmark.start() if landmark else len(data)
 
 
 def _piece(data: bytes, position: int, header: Header) -> tuple[Found | Section | None, int]:
-    """Return the chunk or the intact section at `position`, if there is one, and its size."""
+    """Return the chunk or the intact section at `position` and its size; or None and how much was looked at."""
     kind = data[position : position + 4]
-    try:
-        if kind == CODE:
+    if kind == CODE:
+        try:
             found = _chunk(data, position, header)
-            return found, FRAME_BYTES + found.start + found.head.n_payload_bytes
-        length = int.from_bytes(data[position + 4 : position + 8], "little")
-        if length > MAX_HEAD_BYTES:
-            return None, 0
+        except FormatError:
+            return None, max_head_bytes(header)
+        return found, FRAME_BYTES + found.start + found.head.n_payload_bytes
+    length = int.from_bytes(data[position + 4 : position + 8], "little")
+    if length > LIMITS.get(kind, 0):
+        return None, 8
+    try:
         section = read_section(io.BytesIO(data[position : position + FRAME_BYTES + length]))
     except FormatError:
-        return None, 0
-    return (section, section.n_bytes) if section is not None and section.intact else (None, 0)
+        return None, FRAME_BYTES + length
+    return section if section is not None and section.intact else None, FRAME_BYTES + length
 
 
 def _chunk(data: bytes, position: int, header: Header) -> Found:
     body = position + 8
-    head, start = unpack_head(data[body : body + MAX_HEAD_BYTES], header)
+    head, start = unpack_head(data[body : body + max_head_bytes(header)], header)
     length = start + head.n_payload_bytes
     payload = data[body : body + length]
     frame = data[position : position + 4] + length.to_bytes(4, "little")
     check = int.from_bytes(data[body + length : body + length + 4], "little")
-    return Found(head=head, payload=payload, start=start, intact=len(payload) == length and crc32c(frame, payload) == check)
+    intact = len(payload) == length and crc32c(frame, payload) == check
+    return Found(head=head, payload=payload, start=start, intact=intact)
