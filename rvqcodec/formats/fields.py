@@ -97,7 +97,7 @@ class Fields:
 
 
 def pack_varint(value: int) -> bytes:
-    """Return a non-negative integer as LEB128: seven bits a byte, low bits first, the top bit set on all but the last."""
+    """Return an integer >= 0 as LEB128: seven bits a byte, low bits first, the top bit set on all but the last."""
     packed = bytearray()
     while value >= 0x80:
         packed.append(value & 0x7F | 0x80)

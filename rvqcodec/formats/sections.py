@@ -48,7 +48,7 @@ def read_signature(file: BinaryIO) -> None:
     Raises:
         NotRvqError: They are others.
     """
-    found = file.read(len(SIGNATURE))
+    found = _read(file, len(SIGNATURE))
     if found != SIGNATURE:
         damaged = found[1:4] == b"RVQ" or found.replace(b"\n", b"\r\n")[:6] == SIGNATURE[:6]
         hint = "it was perhaps transferred as text" if damaged else ""
@@ -62,18 +62,26 @@ def read_section(file: BinaryIO) -> Section | None:
         LimitError: The section's type isn't one, or its length is past its limit.
         TruncatedError: The file ends inside it.
     """
-    head = file.read(8)
+    head = _read(file, 8)
     if not head:
         return None
     if len(head) < 8:
         raise TruncatedError("the file ends inside a section's head")
     kind, length = head[:4], int.from_bytes(head[4:], "little")
     check_frame(kind, length)
-    body = file.read(length + 4)
+    body = _read(file, length + 4)
     if len(body) < length + 4:
         raise TruncatedError(f"the file ends inside a section {kind.decode()}")
     payload = body[:length]
     return Section(kind, payload, crc32c(head, payload) == int.from_bytes(body[length:], "little"))
+
+
+def _read(file: BinaryIO, n_bytes: int) -> bytes:
+    """Return the next `n_bytes` bytes, fewer only at the end: an unbuffered pipe gives them in parts."""
+    data: bytes = file.read(n_bytes)
+    while 0 < len(data) < n_bytes and (more := file.read(n_bytes - len(data))):
+        data += more
+    return data
 
 
 def check_frame(kind: bytes, length: int) -> None:
@@ -89,8 +97,8 @@ def check_frame(kind: bytes, length: int) -> None:
 
 
 def is_optional(kind: bytes) -> bool:
-    """Tell whether a reader that doesn't know this type skips it: its first letter is lower-case."""
-    return bool(kind[0] & 0x20)
+    """Tell whether a reader that doesn't know this type skips it: its first character is a lower-case letter."""
+    return kind[:1].islower()
 
 
 def intact(section: Section, place: str) -> bytes:

@@ -16,9 +16,9 @@ from rvqcodec.formats.header import Header, pack_header, unpack_header
 from rvqcodec.formats.sections import (
     CODE,
     END,
-
     HEAD,
     INDEX,
+    LIMITS,
     SIGNATURE,
     SOURCE,
     TAGS,
@@ -84,7 +84,9 @@ class RvqWriter:
         self.n_bytes = 0
         self._write(SIGNATURE + pack_section(HEAD, pack_header(header)))
 
-    def write_blocks(self, blocks: Sequence[CodedBlock], n_samples: int, tables: StaticTables | None, entropy: str) -> None:
+    def write_blocks(
+        self, blocks: Sequence[CodedBlock], n_samples: int, tables: StaticTables | None, entropy: str
+    ) -> None:
         """Code and write the next chunk.
 
         Args:
@@ -130,8 +132,10 @@ class RvqReader:
         self.file = file
         read_signature(file)
         section = read_section(file)
-        if section is None or section.kind != HEAD:
-            raise TruncatedError("the file has no header")
+        if section is None:
+            raise TruncatedError("the file ends before its header")
+        if section.kind != HEAD:
+            raise DamageError(f"the file starts with a section {section.kind.decode()}, not with its header")
         self.header = unpack_header(intact(section, "the header"))
         self.first_chunk = len(SIGNATURE) + section.n_bytes
         self.tail: Tail | None = None
@@ -208,8 +212,10 @@ class RvqReader:
             raise LimitError("the end section claims more than the file holds", RECOVER_HINT)
         self.file.seek(start)
         tail = self._optional_and_index()
-        if self.first_chunk + sum(tail.sizes) != start or len(tail.sizes) != end.n_chunks:
+        if self.first_chunk + sum(tail.sizes) != start or tail.end.n_index_bytes != end.n_index_bytes:
             raise DamageError("the index contradicts the file's size", RECOVER_HINT)
+        if len(tail.sizes) != end.n_chunks or not self.header.spans(end.n_chunks, end.n_samples):
+            raise DamageError("the end section contradicts the chunks", RECOVER_HINT)
         return Tail(end=end, sizes=tail.sizes, tags=tail.tags, source=tail.source)
 
     def seek_chunks(self, tail: Tail, first: int, tables: StaticTables | None) -> Iterator[PackedChunk]:
@@ -218,13 +224,17 @@ class RvqReader:
         Raises:
             FormatError: One of them is damaged.
         """
-        offsets = [self.first_chunk, *itertools.accumulate(tail.sizes, initial=self.first_chunk)][1:]
+        offsets = list(itertools.accumulate(tail.sizes, initial=self.first_chunk))
         for number in range(first, len(tail.sizes)):
             self.file.seek(offsets[number])
             section = read_section(self.file)
             if section is None or section.kind != CODE or section.n_bytes != tail.sizes[number]:
                 raise DamageError(f"{self.place(number)} is not where the index says", RECOVER_HINT)
-            yield self._unpack(section, number, tables)
+            chunk = self._unpack(section, number, tables)
+            end = min(tail.end.n_samples, self.header.chunk_start(number + 1))
+            if self.header.chunk_start(number) + chunk.head.n_samples != end:
+                raise DamageError(f"{self.place(number)} doesn't cover what the end section says", RECOVER_HINT)
+            yield chunk
 
     def rewind(self) -> None:
         """Go back to the first chunk, in a file that can seek."""
@@ -233,7 +243,9 @@ class RvqReader:
 
     def size(self, tail: Tail) -> int:
         """Return the file's size in bytes."""
-        return self.first_chunk + sum(tail.sizes) + tail.end.n_optional_bytes + tail.end.n_index_bytes + END_SECTION_BYTES
+        return (
+            self.first_chunk + sum(tail.sizes) + tail.end.n_optional_bytes + tail.end.n_index_bytes + END_SECTION_BYTES
+        )
 
     def place(self, number: int) -> str:
         """Return how messages name a chunk: its number and its time."""
@@ -260,7 +272,9 @@ class RvqReader:
         if head.number != number:
             raise DamageError(f"chunk {number} is missing: chunk {head.number} stands in its place", RECOVER_HINT)
         if not section.intact:
-            raise DamageError(f"{self.place(number)} is damaged{self._layer(section, head, start, tables)}", RECOVER_HINT)
+            raise DamageError(
+                f"{self.place(number)} is damaged{self._layer(section, head, start, tables)}", RECOVER_HINT
+            )
         check_lengths(section.payload, start, head)
         return PackedChunk(head=head, payload=section.payload, start=start)
 
@@ -276,7 +290,11 @@ class RvqReader:
         source = None
         n_optional = 0
         section = section or read_section(self.file)
+        seen: set[bytes] = set()
         while section is not None and is_optional(section.kind):
+            if section.kind in seen & LIMITS.keys():
+                raise DamageError(f"the section {section.kind.decode()} stands in the file twice", RECOVER_HINT)
+            seen.add(section.kind)
             payload = intact(section, f"the section {section.kind.decode()}")
             tags = unpack_tags(payload) if section.kind == TAGS else tags
             source = unpack_source(payload) if section.kind == SOURCE else source
@@ -284,8 +302,12 @@ class RvqReader:
             section = read_section(self.file)
         if section is None:
             raise TruncatedError("the file ends before its index", RECOVER_HINT)
+        if section.kind in (HEAD, CODE, END):
+            raise DamageError(f"a section {section.kind.decode()} stands where the index should", RECOVER_HINT)
         if section.kind != INDEX:
-            raise VersionError(f"the file has a section {section.kind.decode()} that this version doesn't know", "upgrade rvqcodec")
+            raise VersionError(
+                f"the file has a section {section.kind.decode()} that this version doesn't know", "upgrade rvqcodec"
+            )
         sizes = unpack_index(intact(section, "the index"))
         return Tail(end=Tally().end(section.n_bytes, n_optional), sizes=sizes, tags=tags, source=source)
 
@@ -302,5 +324,3 @@ class RvqReader:
         if self.file.read(1):
             raise LimitError("there are bytes after the end section", RECOVER_HINT)
         return Tail(end=end, sizes=tail.sizes, tags=tail.tags, source=tail.source)
-
-

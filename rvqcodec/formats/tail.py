@@ -140,10 +140,12 @@ def pack_tags(tags: Mapping[str, str]) -> bytes:
     """Return the payload of the section tags: sorted keys and values in UTF-8, each with its length.
 
     Raises:
-        ValueError: The tags are larger than their section may be.
+        ValueError: The tags are larger than their section may be, or a key is empty or too long.
     """
     packed = bytearray(pack_varint(len(tags)))
     for key, value in sorted(tags.items()):
+        if not 1 <= len(key.encode()) <= MAX_KEY_BYTES:
+            raise ValueError(f"a tag's key has {len(key.encode())} bytes; 1 to {MAX_KEY_BYTES} are possible")
         for text in (key.encode(), value.encode()):
             packed += pack_varint(len(text)) + text
     if len(packed) > LIMITS[TAGS]:
@@ -155,13 +157,15 @@ def unpack_tags(payload: bytes) -> dict[str, str]:
     """Read the payload of the section tags.
 
     Raises:
-        LimitError: A length is past its limit, or text isn't UTF-8.
+        LimitError: A length is past its limit, text isn't UTF-8, or the keys don't rise.
         TruncatedError: The payload ends early.
     """
     fields = Fields(payload, "the tags")
-    tags = {}
+    tags: dict[str, str] = {}
     for _ in range(fields.varint("number of tags", 0, len(payload))):
         key = fields.text(fields.varint("length of a key", 1, MAX_KEY_BYTES), "a key")
+        if tags and key <= next(reversed(tags)):
+            raise LimitError("the tags aren't sorted, or a key stands there twice")
         tags[key] = fields.text(fields.varint("length of a value", 0, len(payload)), "a value")
     fields.finish()
     return tags
@@ -170,7 +174,13 @@ def unpack_tags(payload: bytes) -> dict[str, str]:
 def pack_source(source: Source) -> bytes:
     """Return the payload of the section srce."""
     name = source.encoder.encode()
-    return source.n_bytes.to_bytes(8, "little") + source.digest + source.effort.to_bytes(2, "little") + bytes([len(name)]) + name
+    return (
+        source.n_bytes.to_bytes(8, "little")
+        + source.digest
+        + source.effort.to_bytes(2, "little")
+        + bytes([len(name)])
+        + name
+    )
 
 
 def unpack_source(payload: bytes) -> Source:

@@ -21,7 +21,10 @@ def trim(source: BinaryIO, target: BinaryIO, n_layers: int) -> RvqWriter:
 
     Raises:
         FormatError: The source is damaged.
+        ValueError: `n_layers` is less than 1.
     """
+    if n_layers < 1:
+        raise ValueError("a file keeps at least 1 layer")
     reader = RvqReader(source)
     writer = RvqWriter(target, reader.header.with_layers(min(n_layers, reader.header.signal.n_layers)))
     for chunk in reader.chunks():

@@ -22,7 +22,8 @@ def verify(file: BinaryIO, tables: StaticTables | None = None, *, deep: bool = F
         deep: Decode all codes and compare them with their checks.
 
     Returns:
-        The tail, and with `deep` the SHA-256 of the codes in hex: u16 little-endian, by frame, stream and layer, whatever the chunks; else "".
+        The tail, and with `deep` the SHA-256 of the codes in hex: u16 little-endian, by frame, stream and layer,
+        whatever the chunks; else "".
 
     Raises:
         FormatError: The file is damaged.
