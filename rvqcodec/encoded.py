@@ -1,6 +1,7 @@
 """What models and files both speak: codes with their levels and angles, as numpy arrays and without torch.
 
-A block is one second of the absolute grid. Each stream has one level per block, a rotated stereo pair one angle per block.
+A block is one second of the absolute grid. Each stream has one level per block, a rotated stereo pair one angle per
+block.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ SILENT = 0
 LEVEL_STEP_DB = 0.75
 LEVEL_ZERO_DB = -96.75
 ANGLE_STEPS = 512
+DTYPES = {"codes": "uint16", "levels": "uint8", "angles": "uint16", "layers": "uint8"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,8 +59,11 @@ class Signal:
         return self.n_streams * self.n_layers * bits_per_code * self.model_sample_rate // self.hop_length
 
     def block_start(self, block: int) -> int:
-        """Return the first source sample of a block: a whole second for the default model."""
-        return -(-block * self.frames_per_block * self.hop_length * self.sample_rate // self.model_sample_rate)
+        """Return the first source sample of a block: a whole second for the default model.
+
+        Rounded down, so that `frames_until` gives whole blocks back where a block is no whole number of source samples.
+        """
+        return block * self.frames_per_block * self.hop_length * self.sample_rate // self.model_sample_rate
 
     def scaled(self, n_samples: int, sample_rate: int) -> int:
         """Return how many samples at another rate the first `n_samples` source samples are."""
@@ -119,8 +124,13 @@ class Encoded:
         for name, shape in expected.items():
             if getattr(self, name).shape != shape:
                 raise ValueError(f"{name} has shape {getattr(self, name).shape}, not {shape}")
-        if self.codes.size and int(self.codes.max()) >= signal.codebook_size:
-            raise ValueError(f"a code is not below the codebook size {signal.codebook_size}")
+        for name in ("codes", "levels", "angles", "layers"):
+            if getattr(self, name).dtype != DTYPES[name]:
+                raise ValueError(f"{name} is {getattr(self, name).dtype}, not {DTYPES[name]}")
+        limits = {"codes": signal.codebook_size, "angles": ANGLE_STEPS, "layers": signal.n_layers + 1}
+        for name, limit in limits.items():
+            if (getattr(self, name) >= limit).any():
+                raise ValueError(f"{name} holds a number that is not below {limit}")
 
     def blocks(self) -> Iterator[CodedBlock]:
         """Yield the blocks one after the other."""

@@ -1,8 +1,8 @@
 """Entropy coding of codebook indices, one flushed payload per layer; the only module that knows constriction.
 
-What decides a decode is integers: frequencies of 24 bits. They pass through constriction's float interface without rounding:
-it reserves one count for each symbol, so f - 1 as float32 makes its scale exactly 1 and every partial sum an integer
-below 2^24 (SPEC.md, section 5).
+What decides a decode is integers: frequencies of 24 bits. They pass through constriction's float interface without
+rounding: it reserves one count for each symbol, so f - 1 as float32 makes its scale exactly 1 and every partial sum an
+integer below 2^24 (SPEC.md, section 6).
 
 Source: Martin 1979 (range coding); Bamler 2022 (constriction).
 """
@@ -60,6 +60,10 @@ class StaticTables:
         if (table.sum(1, dtype=np.uint64) != TOTAL).any():
             raise ModelError("static entropy tables must sum to 2^24 in each layer")
 
+    def fit(self, layer: int, codebook_size: int) -> bool:
+        """Tell whether there is a table for a layer, of that many entries."""
+        return layer < len(self.frequencies) and self.frequencies.shape[1] == codebook_size
+
     @functools.cached_property
     def models(self) -> list[Any]:
         """The tables as constriction's models, one a layer."""
@@ -97,7 +101,7 @@ def choose_mode(codes: Codes, layer: int, codebook_size: int, tables: StaticTabl
     Raises:
         ModelError: "static" is asked for and there are no tables for this layer.
     """
-    usable = tables is not None and layer < len(tables.frequencies) and tables.frequencies.shape[1] == codebook_size
+    usable = tables is not None and tables.fit(layer, codebook_size)
     if entropy == "raw" or (entropy == "auto" and not usable):
         return Mode.RAW
     if tables is None or not usable:
@@ -121,10 +125,12 @@ def encode_layer(codes: Codes, layer: int, mode: Mode, codebook_size: int, table
         return b""
     if mode == Mode.RAW:
         return _pack_bits(codes, (codebook_size - 1).bit_length())
-    return _range_encode(codes, _model(tables, layer))
+    return _range_encode(codes, _model(tables, layer, codebook_size))
 
 
-def decode_layer(payload: bytes, n_frames: int, layer: int, mode: int, codebook_size: int, tables: StaticTables | None) -> Codes:
+def decode_layer(
+    payload: bytes, n_frames: int, layer: int, mode: int, codebook_size: int, tables: StaticTables | None
+) -> Codes:
     """Return one layer's codes, uint16 [n_frames].
 
     Raises:
@@ -139,11 +145,11 @@ def decode_layer(payload: bytes, n_frames: int, layer: int, mode: int, codebook_
         return _unpack_bits(payload, n_frames, codebook_size)
     if mode != Mode.STATIC:
         raise ModelError(f"entropy mode {mode} is not known to this version", "upgrade rvqcodec")
-    return _range_decode(payload, n_frames, _model(tables, layer))
+    return _range_decode(payload, n_frames, _model(tables, layer, codebook_size))
 
 
-def _model(tables: StaticTables | None, layer: int) -> Any:
-    if tables is None or layer >= len(tables.models):
+def _model(tables: StaticTables | None, layer: int, codebook_size: int) -> Any:
+    if tables is None or not tables.fit(layer, codebook_size):
         raise ModelError("the static entropy tables that the file uses are not at hand")
     return tables.models[layer]
 
@@ -158,7 +164,7 @@ def _unpack_bits(payload: bytes, n_frames: int, codebook_size: int) -> Codes:
     if len(payload) != -(-n_frames * width // 8):
         raise DamageError("a raw payload has the wrong length")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8), count=n_frames * width).reshape(n_frames, width)
-    codes = (bits.astype(np.uint16) << np.arange(width - 1, -1, -1, dtype=np.uint16)).sum(1, dtype=np.uint16)
+    codes: Codes = (bits.astype(np.uint16) << np.arange(width - 1, -1, -1, dtype=np.uint16)).sum(1, dtype=np.uint16)
     if int(codes.max()) >= codebook_size:
         raise DamageError("a raw code is not in its codebook")
     return codes
@@ -171,7 +177,7 @@ def _range_encode(codes: Codes, model: Any) -> bytes:
     """
     encoder = queue.RangeEncoder()
     encoder.encode(np.ascontiguousarray(codes, np.int32), model)
-    sealed = encoder.get_compressed().astype(">u4").tobytes()
+    sealed: bytes = encoder.get_compressed().astype(">u4").tobytes()
     value = int.from_bytes(sealed, "big")
     for n_bytes in range(max(0, len(sealed) - WORD_BYTES), len(sealed)):
         below = value >> 8 * (len(sealed) - n_bytes)
