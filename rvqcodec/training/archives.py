@@ -108,7 +108,7 @@ def read_rcc(data: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _walk_rcc(data: bytes, tree: int, payload: int, names: int, node_bytes: int) -> Iterator[tuple[str, bytes]]:
-    pending, n_nodes = [(0, "")], (len(data) - tree) // node_bytes
+    pending, n_nodes = [(0, "")], max(1, (len(data) - tree) // node_bytes)
     for _ in range(n_nodes):
         if not pending:
             return

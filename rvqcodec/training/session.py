@@ -56,6 +56,7 @@ class Session:
         evaluate_minutes: Time between evaluations; 0 for none.
         clips: Clips of each kind in an evaluation.
         name: Of a model made from nothing.
+        config: Of a model made from nothing; the default model's when absent.
     """
 
     corpus: Path
@@ -68,6 +69,7 @@ class Session:
     evaluate_minutes: float = 15.0
     clips: int = 3
     name: str = DEFAULT_MODEL
+    config: CodecConfig | None = None
 
 
 def train(session: Session) -> None:
@@ -117,7 +119,7 @@ def prepare(session: Session, corpus: Corpus, device: torch.device, group: Group
 
 def start(session: Session, corpus: Corpus, device: torch.device) -> tuple[Codec, Tensor | None]:
     """Return the codec that a new run starts from, and its codebooks' counts where they are known."""
-    codec, counts = load_start(session.init, session.name)
+    codec, counts = load_start(session.init, session.name, session.config)
     codec = codec.to(device)
     crops = _crops(corpus, codec.config, session.settings)
 
@@ -132,14 +134,14 @@ def start(session: Session, corpus: Corpus, device: torch.device) -> tuple[Codec
     return codec, counts
 
 
-def load_start(init: str, name: str = DEFAULT_MODEL) -> tuple[Codec, Tensor | None]:
+def load_start(init: str, name: str = DEFAULT_MODEL, config: CodecConfig | None = None) -> tuple[Codec, Tensor | None]:
     """Return the codec in a checkpoint (its averaged weights), weights file, warm start or embedded model, and counts.
 
     Raises:
         ModelError: It can't be read.
     """
     if not init:
-        return Codec(CodecConfig(), name), None
+        return Codec(config or CodecConfig(), name), None
     if init.endswith(".pt"):
         state = load_checkpoint(Path(init))
         codec = Codec(CodecConfig.from_json(state["config"]), state["name"])

@@ -1,0 +1,103 @@
+"""`rvq train corpus|run|export`: arguments only; torch is imported when a command runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(name="train", help="Make a corpus, train a model on it, export it.", no_args_is_help=True)
+
+
+@app.command()
+def corpus(
+    folder: Annotated[Path, typer.Argument(help="The corpus: manifest and one int16 file per kind.")],
+    debs: Annotated[
+        Path, typer.Option(help="Debian packages: those here are used, others are downloaded here.")
+    ] = Path("debs"),
+    big: Annotated[bool, typer.Option("--big", help="19 more packages: 6 GB, 49 hours.")] = False,
+    jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes that decode.")] = 1,
+) -> None:
+    """Download Debian packages with free audio (3 GB, 35 hours), decode them and write a manifest."""
+    from rvqcodec.training.corpus import build_corpus
+    from rvqcodec.training.packages import select
+
+    for line in build_corpus(folder, debs, select(big), jobs):
+        typer.echo(line, err=True)
+
+
+@app.command()
+def run(
+    corpus: Annotated[Path, typer.Argument(help="A corpus folder.")],
+    folder: Annotated[
+        Path, typer.Argument(help="The run's folder; a checkpoint in it is resumed with its own settings.")
+    ],
+    init: Annotated[str, typer.Option(help="Start from: a checkpoint (.pt), a weights file or a model's name.")] = "",
+    stage: Annotated[str, typer.Option(help="kmeans, joint or adversarial (decoder only).")] = "joint",
+    steps: Annotated[int, typer.Option(min=0, help="Length in steps.")] = 0,
+    minutes: Annotated[float, typer.Option(min=0, help="Length in minutes.")] = 0.0,
+    batch: Annotated[int, typer.Option(min=1, help="Crops a step, over all processes.")] = 16,
+    rate: Annotated[float, typer.Option(help="Factor on all learning rates; below 1 to continue.")] = 1.0,
+    warmup: Annotated[int, typer.Option(min=0, help="Steps of rising learning rate.")] = 300,
+    decay: Annotated[
+        float, typer.Option(min=0, max=1, help="Last part of the run in which the rate falls to 0.")
+    ] = 0.2,
+    average: Annotated[float, typer.Option(min=0, max=1, help="Decay of the weights' moving average.")] = 0.999,
+    width: Annotated[int, typer.Option(min=1, help="Channels of the discriminators.")] = 16,
+    seed: Annotated[int, typer.Option(min=0, help="Of crops and layer counts.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    processes: Annotated[int, typer.Option(min=1, help="Processes of one thread each; CPU only.")] = 1,
+    checkpoint_minutes: Annotated[float, typer.Option(min=0, help="Between checkpoints.")] = 5.0,
+    evaluate_minutes: Annotated[float, typer.Option(min=0, help="Between evaluations; 0 for none.")] = 15.0,
+    clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in an evaluation.")] = 2,
+) -> None:
+    """Train a model, or resume its training, to the end of the run."""
+    from rvqcodec.training.session import Session, train
+    from rvqcodec.training.settings import Settings
+
+    try:
+        settings = Settings(
+            stage=stage,
+            steps=steps,
+            minutes=minutes,
+            batch=batch,
+            rate=rate,
+            warmup=warmup,
+            decay_share=decay,
+            weights_decay=average,
+            discriminator_width=width,
+            seed=seed,
+        )
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
+    train(
+        Session(
+            corpus=corpus,
+            folder=folder,
+            settings=settings,
+            init=init,
+            device=device,
+            processes=processes,
+            checkpoint_minutes=checkpoint_minutes,
+            evaluate_minutes=evaluate_minutes,
+            clips=clips,
+        )
+    )
+
+
+@app.command()
+def export(
+    source: Annotated[str, typer.Argument(help="A checkpoint (.pt), a weights file or a model's name.")],
+    corpus: Annotated[Path, typer.Argument(help="The corpus folder.")],
+    folder: Annotated[Path, typer.Option("-o", "--output", help="Where to write.")] = Path(),
+    name: Annotated[str, typer.Option(help="The model's name and that of its files.")] = "rvq48-v1",
+    minutes: Annotated[float, typer.Option(min=0, help="Time for counting codes.")] = 10.0,
+    clips: Annotated[int, typer.Option(min=0, help="Held-out clips of each kind to measure.")] = 4,
+) -> None:
+    """Write a model's weights, static entropy tables and model card."""
+    from rvqcodec.training.export import Export, export
+
+    request = Export(source=source, corpus=corpus, folder=folder, name=name, minutes=minutes, clips=clips)
+    for path in export(request):
+        typer.echo(str(path))

@@ -1,0 +1,183 @@
+"""A trained model as it is shipped: weights, static entropy tables and a model card."""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rvqcodec.errors import OutputError
+from rvqcodec.models.codec import Codec
+from rvqcodec.training.checkpoint import load_checkpoint
+from rvqcodec.training.corpus import Corpus, Recording, open_corpus
+from rvqcodec.training.crops import Crops
+from rvqcodec.training.evaluation import Measurement, measure, select_clips
+from rvqcodec.training.session import load_start
+from rvqcodec.training.tables import bits_per_code, count_codes, frequencies
+from rvqcodec.weights.load import load_model, save_model
+from rvqcodec.weights.registry import read_model_file
+from rvqcodec.weights.tables import write_tables
+
+LAYER_COUNTS = (3, 6, 12, 24)
+TABLE_SEED = 1
+N_CANDIDATES = 4
+CROP_S = 3.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Export:
+    """What to export.
+
+    Args:
+        source: A checkpoint (.pt, its averaged weights), weights file, model's name or warm start.
+        corpus: The corpus folder, for tables, measurements and the licences in the card.
+        folder: Where to.
+        name: The model's name, and the names of its three files.
+        minutes: Time for counting codes.
+        clips: Held-out clips of each kind to measure, 0 for none.
+    """
+
+    source: str
+    corpus: Path
+    folder: Path
+    name: str
+    minutes: float = 10.0
+    clips: int = 4
+
+
+def export(request: Export) -> tuple[Path, Path, Path]:
+    """Write weights, tables and card, and return their paths.
+
+    Tables are counted with the weights as they are stored, in half precision.
+
+    Raises:
+        ModelError: The source can't be read.
+        OutputError: A file can't be written.
+    """
+    codec, _ = load_start(request.source)
+    codec.name = request.name
+    codec.eval().requires_grad_(False).set_silence()
+    corpus = open_corpus(request.corpus)
+    weights = request.folder / f"{request.name}.safetensors"
+    try:
+        request.folder.mkdir(parents=True, exist_ok=True)
+        save_model(codec, weights)
+        model = read_model_file(weights)
+        codec = load_model(model, "cpu")
+        counts = _count(codec, corpus, request.minutes)
+        table = frequencies(counts)
+        write_tables(model.tables_path, table, codec.name, codec.fingerprint)
+        rows = measure(codec, select_clips(corpus, request.clips), LAYER_COUNTS, N_CANDIDATES) if request.clips else []
+        model.card_path.write_text(card(codec, corpus, _history(request.source), counts, table, rows), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {request.folder}: {error}") from error
+    return weights, model.tables_path, model.card_path
+
+
+def _count(codec: Codec, corpus: Corpus, minutes: float) -> npt.NDArray[np.int64]:
+    config = codec.config
+    crops = Crops(corpus, round(CROP_S * config.frame_rate) * config.hop_length, TABLE_SEED)
+    return count_codes(codec, crops, 1 << 20, minutes, N_CANDIDATES)
+
+
+def _history(source: str) -> dict[str, Any]:
+    """Return the settings and progress of a checkpoint, nothing for other sources."""
+    if not source.endswith(".pt"):
+        return {}
+    state = load_checkpoint(Path(source))
+    return {"settings": state["settings"], "progress": state["progress"]}
+
+
+def card(
+    codec: Codec,
+    corpus: Corpus,
+    history: dict[str, Any],
+    counts: npt.NDArray[np.int64],
+    table: npt.NDArray[np.uint32],
+    rows: Sequence[Measurement],
+) -> str:
+    """Return the model card as Markdown.
+
+    Args:
+        codec: The exported codec.
+        corpus: What it was trained on.
+        history: "settings" and "progress" of the run, or nothing.
+        counts: Codes counted, [layers, codebook_size].
+        table: Their frequencies.
+        rows: Measurements on held-out clips.
+    """
+    config = codec.config
+    n_parameters = sum(parameter.numel() for parameter in codec.parameters()) / 1e6
+    bits = bits_per_code(counts, table)
+    sections = [
+        f"# {codec.name}",
+        f"Fingerprint `{codec.fingerprint}`. {config.sample_rate // 1000} kHz, one stream a channel, "
+        f"{config.frame_rate} frames a second, {config.n_codebooks} layers of {config.codebook_size} entries, "
+        f"{n_parameters:.1f} M parameters.",
+        "## Training",
+        _training(history),
+        "## Data",
+        "Debian main (bookworm); split by file, about 2 % of the files and whole packages held out.",
+        _data(corpus.recordings),
+        "## Quality",
+        _quality(rows),
+        f"Static tables: {bits.mean():.2f} bits a code over all layers, {bits[: len(bits) // 2].mean():.2f} over the "
+        f"lower half, of {math.log2(config.codebook_size):.0f}; counted on "
+        f"{counts[0].sum() / config.frame_rate:.0f} s of training audio.",
+        "## Known weaknesses",
+        WEAKNESSES,
+    ]
+    return "\n\n".join(sections) + "\n"
+
+
+WEAKNESSES = """\
+- Speech at few layers: the waveform below 4 kHz is coarse, which PESQ and ears notice more than ViSQOL does.
+- About two thirds of the speech is band-limited (16 and 22.05 kHz) and few speakers make up most of it.
+- Music is mostly game soundtracks decoded from Vorbis; full-band lossless music is rare in training.
+- Trained for hours on two CPU cores, orders of magnitude less than the codecs of the literature."""
+
+
+def _training(history: dict[str, Any]) -> str:
+    if not history:
+        return "Converted from other weights; this run added no training."
+    settings, progress = history["settings"], history["progress"]
+    chosen = ("stage", "batch", "crop_s", "rate", "mel", "stft", "energies", "commitment")
+    amounts = f"{progress['step']} steps, {progress['audio_seconds']:.0f} s of audio, {progress['minutes']:.0f} minutes"
+    return f"Last run: {amounts}. Settings: {', '.join(f'{name} {settings[name]}' for name in chosen)}."
+
+
+def _data(recordings: Iterable[Recording]) -> str:
+    packages: dict[tuple[str, str, str], dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    for recording in recordings:
+        if recording.split == "train":
+            packages[recording.package, recording.version, recording.licence][recording.kind] += recording.seconds
+    lines = ["| package | version | hours | licences |", "|---|---|---|---|"]
+    for (package, version, licence), kinds in sorted(packages.items()):
+        hours = ", ".join(f"{kind} {seconds / 3600:.2f}" for kind, seconds in sorted(kinds.items()))
+        lines.append(f"| {package} | {version} | {hours} | {licence.replace('|', '/')} |")
+    return "\n".join(lines)
+
+
+def _quality(rows: Sequence[Measurement]) -> str:
+    if not rows:
+        return "Not measured."
+    lines = [
+        f"Medians over held-out clips; search with {N_CANDIDATES} candidates.",
+        "",
+        "| kind | clips | layers | PESQ-WB | ViSQOL | mel distance |",
+    ]
+    lines.append("|---|---|---|---|---|---|")
+    for kind, n_layers in sorted({(row.kind, row.n_layers) for row in rows}):
+        chosen = [row for row in rows if (row.kind, row.n_layers) == (kind, n_layers)]
+        pesqs = [row.pesq for row in chosen if not math.isnan(row.pesq)]
+        pesq = f"{median(pesqs):.2f}" if pesqs else "-"
+        visqol, mel = median(row.visqol for row in chosen), median(row.mel for row in chosen)
+        lines.append(f"| {kind} | {len(chosen)} | {n_layers} | {pesq} | {visqol:.2f} | {mel:.3f} |")
+    return "\n".join(lines)
