@@ -1,0 +1,29 @@
+"""Examples that stand under the help of each command; a blank line parts them, as typer wants."""
+
+RVQ = """rvq encode talk.wav                  talk.rvq beside it
+
+rvq decode talk.rvq again.wav        and back
+
+rvq encode *.flac -o coded/ -b 6     many files, 6 kbps each
+
+ffmpeg -i film.mp4 -f wav - | rvq encode - film.rvq"""
+ENCODE = """rvq encode in.wav out.rvq
+
+rvq encode a.wav b.flac -o coded/ --layers 24
+
+rvq encode song.flac --bitrate 6 --effort best
+
+arecord -f cd | rvq encode - - | ssh host 'cat > live.rvq'"""
+DECODE = """rvq decode in.rvq out.flac
+
+rvq decode *.rvq -o wavs/ --bits 24
+
+rvq decode long.rvq part.wav --start 1:23:45 --duration 10
+
+curl -s https://example.org/talk.rvq | rvq decode - - | aplay"""
+INFO = """rvq info *.rvq --json | jq .actual_kbps"""
+VERIFY = """rvq verify *.rvq
+
+rvq verify a.rvq --deep --json | jq -r .codes_sha256"""
+TRIM = """rvq trim in.rvq --layers 6 -o small.rvq"""
+RECOVER = """rvq recover broken.rvq -o saved.rvq"""

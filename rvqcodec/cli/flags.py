@@ -1,0 +1,153 @@
+"""The options that several commands share: each is said once, with its help."""
+
+from __future__ import annotations
+
+import enum
+from typing import Annotated
+
+import typer
+
+OUTPUT, RATE, COMPUTE, PART, REPORT = "Output", "Rate and quality", "Compute", "Part of the file", "Reports"
+
+
+class Effort(str, enum.Enum):
+    """How many candidates the quantizer's search keeps: 1, 4 or 16."""
+
+    FAST = "fast"
+    DEFAULT = "default"
+    BEST = "best"
+
+
+class Entropy(str, enum.Enum):
+    """How codes become bytes."""
+
+    AUTO = "auto"
+    RAW = "raw"
+    STATIC = "static"
+
+
+class Bits(str, enum.Enum):
+    """Sample formats of decoded audio."""
+
+    S16 = "16"
+    S24 = "24"
+    S32 = "32"
+    F32 = "float"
+
+
+Names = Annotated[
+    list[str], typer.Argument(metavar="IN...", help="Files, or - for standard input.", show_default=False)
+]
+Files = Annotated[list[str], typer.Argument(metavar="FILE...", help=".rvq files.", show_default=False)]
+Out = Annotated[
+    str | None,
+    typer.Option(
+        "-o", "--output", metavar="FILE|DIR", rich_help_panel=OUTPUT, show_default=False,
+        help="Where to write: a file, - for standard output, or a folder (several inputs, or a trailing /).",
+    ),
+]  # fmt: skip
+Stdout = Annotated[
+    bool, typer.Option("-c", "--stdout", metavar="", rich_help_panel=OUTPUT, help="Write to standard output.")
+]
+Force = Annotated[
+    bool, typer.Option("-f", "--force", metavar="", rich_help_panel=OUTPUT, help="Replace outputs that exist.")
+]
+Remove = Annotated[
+    bool,
+    typer.Option("--rm", metavar="", rich_help_panel=OUTPUT, help="Remove an input once its output was checked."),
+]
+NoTags = Annotated[
+    bool,
+    typer.Option("--no-tags", metavar="", rich_help_panel=OUTPUT, help="Leave title, artist and the like behind."),
+]
+Device = Annotated[
+    str,
+    typer.Option(
+        "--device", metavar="auto|cpu|cuda[:N]|mps", rich_help_panel=COMPUTE,
+        help="Where the model runs; auto takes CUDA where there is one, else the CPU.",
+    ),
+]  # fmt: skip
+Threads = Annotated[
+    int | None,
+    typer.Option(
+        "--threads", metavar="N", min=1, rich_help_panel=COMPUTE, show_default="all cores",
+        help="Windows worked on side by side; changes no byte.",
+    ),
+]  # fmt: skip
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="NAME", rich_help_panel=RATE, show_default=False,
+        help="A model's name (rvq models list) or the path of a .safetensors file.",
+    ),
+]  # fmt: skip
+Quiet = Annotated[
+    int,
+    typer.Option(
+        "-q", "--quiet", count=True, metavar="", rich_help_panel=REPORT, show_default=False,
+        help="No progress; -qq: errors only.",
+    ),
+]  # fmt: skip
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", metavar="", rich_help_panel=REPORT, help="Tell more.")]
+Json = Annotated[
+    bool,
+    typer.Option("--json", metavar="", rich_help_panel=REPORT, help="One JSON object a file on standard output."),
+]
+NoProgress = Annotated[bool, typer.Option("--no-progress", metavar="", rich_help_panel=REPORT, help="No progress bar.")]
+Debug = Annotated[
+    bool, typer.Option("--debug", metavar="", rich_help_panel=REPORT, help="Show the traceback of an error.")
+]
+Layers = Annotated[
+    int | None,
+    typer.Option("-n", "--layers", metavar="N", rich_help_panel=RATE, show_default="12", help="Layers to code."),
+]
+Bitrate = Annotated[
+    float | None,
+    typer.Option(
+        "-b",
+        "--bitrate",
+        metavar="KBPS",
+        rich_help_panel=RATE,
+        show_default=False,
+        help="Nominal bitrate of all channels together, instead of layers: the nearest there is.",
+    ),
+]
+Search = Annotated[Effort, typer.Option("--effort", rich_help_panel=RATE, help="Time spent on the search for codes.")]
+Coding = Annotated[Entropy, typer.Option("--entropy", rich_help_panel=RATE, help="How codes become bytes.")]
+Chunk = Annotated[
+    int,
+    typer.Option("--chunk", metavar="SECONDS", rich_help_panel=OUTPUT, help="Length of a chunk; changes no code."),
+]
+Start = Annotated[
+    str,
+    typer.Option(
+        "--start",
+        metavar="TIME",
+        rich_help_panel=PART,
+        help="Where to begin: seconds, MM:SS.mmm, HH:MM:SS or samples (44100s).",
+    ),
+]
+Duration = Annotated[
+    str | None,
+    typer.Option("--duration", metavar="TIME", rich_help_panel=PART, show_default=False, help="How much."),
+]
+End = Annotated[
+    str | None,
+    typer.Option("--end", metavar="TIME", rich_help_panel=PART, show_default=False, help="Where to stop."),
+]
+SampleBits = Annotated[
+    Bits | None,
+    typer.Option("--bits", rich_help_panel=OUTPUT, show_default="the source's, at least 16", help="Sample format."),
+]
+Rate = Annotated[
+    int | None,
+    typer.Option(
+        "--rate",
+        metavar="HZ",
+        min=1000,
+        max=768_000,
+        rich_help_panel=OUTPUT,
+        show_default="the source's",
+        help="Sample rate.",
+    ),
+]
