@@ -57,8 +57,14 @@ class Trainer:
         )
         self.codebooks = CodebookAverages(codec.quantizer.codebooks, counts)
         self.average = {name: parameter.detach().clone() for name, parameter in codec.named_parameters()}
-        self.discriminator = Discriminator(settings.discriminator_width if self.adversarial else 1).to(self.device)
+        self.discriminator = self._new_discriminator()
+        self.group.copy_first([*codec.state_dict().values(), *self.discriminator.state_dict().values()])
         self._build_optimizers()
+
+    def _new_discriminator(self) -> Discriminator:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.settings.seed)
+            return Discriminator(self.settings.discriminator_width if self.adversarial else 1).to(self.device)
 
     def _build_optimizers(self) -> None:
         parameters = {name: value for name, value in self.codec.named_parameters() if value.requires_grad}

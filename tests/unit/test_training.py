@@ -1,12 +1,16 @@
+import copy
 import math
 import subprocess
 import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import cache
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
-from torch.multiprocessing.spawn import spawn
 
 from rvqcodec.errors import ModelError, RvqError
 from rvqcodec.models.codec import Codec
@@ -19,7 +23,7 @@ from rvqcodec.training.crops import Crops
 from rvqcodec.training.discriminator import Discriminator, discriminator_loss, generator_losses
 from rvqcodec.training.losses import MELS, ReconstructionLoss, ShortTimeSpectrum, mel_filters
 from rvqcodec.training.muon import Muon, orthogonalised
-from rvqcodec.training.parallel import Group, join
+from rvqcodec.training.parallel import Group
 from rvqcodec.training.settings import Settings
 from rvqcodec.training.start import start_codebooks, start_linear_paths
 from rvqcodec.training.tables import TOTAL, bits_per_code, count_codes, frequencies
@@ -59,13 +63,18 @@ def crops(seed=0):
     return Crops(corpus(), CROP, seed)
 
 
-def codec():
+@cache
+def started():
     torch.manual_seed(0)
     made = Codec(TINY, "tiny")
     waves = [torch.from_numpy(crops().batch(step, 0, 8)) for step in range(4)]
     start_linear_paths(made, waves)
     start_codebooks(made, waves, seed=0)
     return made
+
+
+def codec():
+    return copy.deepcopy(started())
 
 
 def parameters(trainer):
@@ -256,23 +265,55 @@ def test_infinite_gradients_are_skipped_and_then_an_error():
             trainer.step()
 
 
-def train_together(rank, size, meeting_point, result):
-    torch.set_num_threads(1)
-    trainer = Trainer(codec(), crops(), replace(SETTINGS, batch=4), join(rank, size, meeting_point))
-    losses = [trainer.step() for _ in range(2)]
-    if rank == 0:
-        torch.save((losses, parameters(trainer)), result)
+class Threads(Group):
+    """Threads of this process that exchange as processes do, by a barrier and a board."""
+
+    barrier = threading.Barrier(2)
+    board: ClassVar[dict] = {}
+
+    def sum_all(self, tensors):
+        self.board[self.rank] = [tensor.clone() for tensor in tensors]
+        self.barrier.wait(30)
+        for tensor, first, second in zip(tensors, self.board[0], self.board[1], strict=True):
+            tensor.copy_(first + second)
+        self.barrier.wait(30)
+
+    def copy_first(self, tensors):
+        self.sum_all([tensor if self.rank == 0 else tensor.zero_() for tensor in tensors])
 
 
-def test_two_processes_equal_one_with_all_items(tmp_path):
+def train_together(group):
+    trainer = Trainer(codec(), crops(), replace(SETTINGS, batch=4), group)
+    return [trainer.step() for _ in range(2)], parameters(trainer)
+
+
+def test_two_processes_equal_one_with_all_items():
     """Parameters may differ by more than rounding, since Muon makes even tiny differences of gradients orthogonal."""
-    one, two = tmp_path / "one.pt", tmp_path / "two.pt"
-    train_together(0, 1, "", one)
-    spawn(train_together, (2, str(tmp_path / "group"), two), nprocs=2)
-    (ours, our_parameters), (theirs, their_parameters) = torch.load(one), torch.load(two)
-    for step in range(2):
-        assert ours[step] == pytest.approx(theirs[step], rel=1e-4)
-    assert torch.allclose(our_parameters, their_parameters, atol=1e-3)
+    losses, weights = train_together(Group())
+    with ThreadPoolExecutor(2) as pool:
+        results = list(pool.map(train_together, [Threads(0, 2), Threads(1, 2)]))
+    for other_losses, other_weights in results:
+        for step in range(2):
+            assert other_losses[step] == pytest.approx(losses[step], rel=1e-4)
+        assert torch.allclose(other_weights, weights, atol=1e-3)
+    assert torch.equal(results[0][1], results[1][1])
+
+
+EXCHANGE = """
+import sys, torch
+from rvqcodec.training.parallel import join
+rank = int(sys.argv[1])
+group = join(rank, 2, sys.argv[2])
+sums, means, first = torch.full((2, 3), rank + 1.0), torch.full((4,), 2.0 * rank), torch.tensor([rank + 7])
+group.sum_all([sums]); group.average_all([means]); group.copy_first([first])
+sys.exit(not (sums.eq(3).all() and means.eq(1).all() and int(first) == 7))
+"""
+
+
+def test_processes_exchange(tmp_path):
+    meeting_point = str(tmp_path / "group")
+    both = [subprocess.Popen([sys.executable, "-c", EXCHANGE, str(rank), meeting_point]) for rank in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
 
 
 def test_damaged_checkpoint_is_refused(tmp_path):
