@@ -26,8 +26,8 @@ from rvqcodec.formats.tail import End, unpack_end, unpack_tags
 
 EXPANSION = 8
 """How many times larger than what was read the lost chunks may become that are written in its place."""
-PATIENCE_BYTES = 1 << 22
-"""Bytes that may be looked at in vain, byte by byte, before the scan takes larger steps: some seconds of work."""
+PATIENCE_BYTES = 1 << 20
+"""Bytes that may be looked at in vain, byte by byte, before the scan takes larger steps: a second of work."""
 LANDMARK = re.compile(rb"CODE|tags|srce|INDX|END\.")
 
 
