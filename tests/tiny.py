@@ -1,0 +1,176 @@
+"""A tiny seeded model, made-up files of it, and a range decoder written from SPEC.md alone."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+
+from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
+from rvqcodec.formats.entropy import TOTAL, StaticTables
+from rvqcodec.formats.header import Header
+from rvqcodec.formats.stream import RvqReader, RvqWriter
+
+TABLES_ID = "00112233445566ff"
+
+
+def tiny_config(**changes):
+    """Return the configuration of a model that runs in milliseconds: 50 frames of 16 samples a second."""
+    from rvqcodec.models.config import CodecConfig
+
+    values = {
+        "sample_rate": 800,
+        "mdct_size": 8,
+        "merge": 2,
+        "band_edges": (0, 2, 5, 8),
+        "waveform_dim": 5,
+        "encoder_fine_width": 4,
+        "encoder_fine_blocks": 1,
+        "encoder_coarse_width": 6,
+        "encoder_coarse_blocks": 1,
+        "decoder_coarse_width": 6,
+        "decoder_coarse_blocks": 1,
+        "decoder_fine_width": 4,
+        "decoder_fine_blocks": 1,
+        "kernel_size": 3,
+        "expansion": 2,
+        "n_codebooks": 4,
+        "codebook_size": 16,
+        "window_blocks": 2,
+        "search_stops": (2, 4),
+    }
+    return CodecConfig(**{**values, **changes})
+
+
+def tiny_codec(seed=0):
+    """Return a model of `tiny_config` with random weights and codebooks."""
+    import torch
+
+    from rvqcodec.models.codec import Codec
+
+    generator = torch.Generator().manual_seed(seed)
+    codec = Codec(tiny_config(), "tiny").eval().requires_grad_(False)
+    for name, value in codec.state_dict().items():
+        if name != "silence" and "energies." not in name:
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.2)
+    scales = torch.tensor([1.0, 0.5, 0.3, 0.2])[:, None, None]
+    codec.quantizer.codebooks.copy_(torch.randn(4, 16, 8, generator=generator) * scales)
+    codec.set_silence()
+    return codec
+
+
+def make_signal(**changes):
+    """Return the signal of `tiny_codec` for stereo at 1000 Hz."""
+    values = {
+        "model": "tiny",
+        "fingerprint": "0123456789abcdef",
+        "sample_rate": 1000,
+        "channels": 2,
+        "sample_format": 2,
+        "rotated": True,
+        "n_layers": 4,
+        "codebook_size": 16,
+        "model_sample_rate": 800,
+        "hop_length": 16,
+        "frames_per_block": 50,
+    }
+    return Signal(**{**values, **changes})
+
+
+def make_encoded(signal, n_samples, seed=0, silent=0.2):
+    """Return made-up codes: streams of blocks that are silent with probability `silent`."""
+    rng = np.random.default_rng(seed)
+    n_frames, n_blocks = signal.frames_until(n_samples), signal.blocks_until(n_samples)
+    levels = rng.integers(1, 256, (signal.n_streams, n_blocks)).astype(np.uint8)
+    levels[rng.random(levels.shape) < silent] = 0
+    shape = (signal.n_streams, signal.n_layers, n_frames)
+    codes = np.minimum(rng.geometric(2.0 / signal.codebook_size, shape) - 1, signal.codebook_size - 1).astype(np.uint16)
+    sounding = np.repeat(levels != 0, signal.frames_per_block, 1)[:, None, :n_frames]
+    angles = rng.integers(0, 512, n_blocks if signal.rotated else 0).astype(np.uint16)
+    return Encoded(
+        signal=signal,
+        codes=np.where(sounding, codes, 0).astype(np.uint16),
+        levels=levels,
+        angles=angles,
+        layers=np.full(n_blocks, signal.n_layers, np.uint8),
+        n_samples=n_samples,
+    )
+
+
+def make_tables(n_layers, codebook_size, seed=0, skew=2.0):
+    """Return random falling frequencies; with a large `skew` nearly all of the 2^24 fall to the first entry."""
+    rng = np.random.default_rng(seed)
+    weights = np.sort(rng.random((n_layers, codebook_size)) ** skew + 1e-12)[:, ::-1]
+    frequencies = 1 + np.floor(weights / weights.sum(1, keepdims=True) * (TOTAL - codebook_size)).astype(np.int64)
+    frequencies[np.arange(n_layers), frequencies.argmax(1)] += TOTAL - frequencies.sum(1)
+    return StaticTables(TABLES_ID, frequencies.astype(np.uint32))
+
+
+def write_file(encoded, tables=None, entropy="auto", chunk_blocks=2, tags=None, source=None):
+    """Return an .rvq file as bytes."""
+    header = Header(
+        signal=encoded.signal, chunk_blocks=chunk_blocks, table_ids=() if tables is None else (tables.id,)
+    )
+    file = io.BytesIO()
+    writer = RvqWriter(file, header)
+    blocks = list(encoded.blocks())
+    for number, first in enumerate(range(0, len(blocks), chunk_blocks)):
+        start, end = header.chunk_start(number), min(encoded.n_samples, header.chunk_start(number + 1))
+        writer.write_blocks(blocks[first : first + chunk_blocks], end - start, tables, entropy)
+    writer.finish(tags or {}, source)
+    assert writer.n_bytes == len(file.getvalue())
+    return file.getvalue()
+
+
+def read_file(data, tables=None):
+    """Return an .rvq file's bytes as an `Encoded`."""
+    reader = RvqReader(io.BytesIO(data) if isinstance(data, bytes) else data)
+    blocks: list[CodedBlock] = list(reader.blocks(tables))
+    return gather(reader.header.signal, blocks, reader.tail.end.n_samples)
+
+
+def same(one, other):
+    """Tell whether two `Encoded` are equal."""
+    arrays = ("codes", "levels", "angles", "layers")
+    equal = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
+    return equal and one.signal == other.signal and one.n_samples == other.n_samples
+
+
+class Pipe(io.RawIOBase):
+    """Bytes that can't seek and come in pieces of a few at a time."""
+
+    def __init__(self, data, size=7):
+        super().__init__()
+        self._data = io.BytesIO(data)
+        self._size = size
+
+    def readable(self):
+        return True
+
+    def read(self, n_bytes=-1):
+        return self._data.read(self._size if n_bytes < 0 else min(n_bytes, self._size))
+
+
+def range_decode(payload, frequencies, n_codes):
+    """Decode a payload of mode 1 as SPEC.md section 6 says, without any library."""
+    ends = np.cumsum(np.asarray(frequencies, np.int64))
+    words = payload + bytes(-len(payload) % 4)
+    words = [int.from_bytes(words[i : i + 4], "big") for i in range(0, len(words), 4)]
+    words += [0] * (n_codes + 2)
+    offset, width, position = words[0] << 32 | words[1], (1 << 64) - 1, 2
+    codes = []
+    for _ in range(n_codes):
+        scale = width >> 24
+        quantile = offset // scale
+        if quantile >= 1 << 24:
+            raise ValueError("no encoder writes this")
+        code = int(np.searchsorted(ends, quantile, side="right"))
+        frequency = int(frequencies[code])
+        offset -= scale * (int(ends[code]) - frequency)
+        width = scale * frequency
+        if width < 1 << 32:
+            width <<= 32
+            offset = offset << 32 | words[position]
+            position += 1
+        codes.append(code)
+    return codes
