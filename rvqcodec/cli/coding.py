@@ -30,6 +30,7 @@ from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_mode
 if TYPE_CHECKING:
     from rvqcodec.models.codec import Codec
 
+FIELDS = ("seconds", "x_real_time", "duration_s", "n_layers", "size_bytes", "nominal_kbps", "actual_kbps")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 
 
@@ -155,7 +156,10 @@ def check_decode(options: DecodeOptions, remove: bool) -> None:
 
 
 def _tasks(jobs: Sequence[Job], work: Any) -> list[Task]:
-    return [Task(names={"input": job.source, "output": job.target}, work=functools.partial(work, job)) for job in jobs]
+    return [
+        Task(names={"input": job.source, "output": job.target}, work=functools.partial(work, job), fields=FIELDS)
+        for job in jobs
+    ]
 
 
 def _encode_one(run: Run, model: str, options: EncodeOptions, job: Job) -> Outcome:

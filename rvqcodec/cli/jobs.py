@@ -154,10 +154,10 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             continue
         other = makers.setdefault(os.path.realpath(job.target), job)
         if other is not job:
-            raise OutputError(f"{other.source} and {job.source} would both become {job.target}", "encode them apart")
+            raise OutputError(f"{other.source} and {job.source} would both become {job.target}", "run them apart")
         taken = next((sources[identity] for identity in _identities(job.target) if identity in sources), None)
         if taken == job.source:
-            raise OutputError(f"{job.target} is the input itself", "name another output with -o")
+            raise OutputError(f"{job.target}: the output is the input itself", "name another output with -o")
         if taken is not None:
             problem = f"{job.target}, the output of {job.source}, is an input too"
             raise OutputError(problem, "name another output with -o")

@@ -77,10 +77,15 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One file's work, and what JSON says of it whatever comes of it: the names "file", or "input" and "output"."""
+    """One file's work.
+
+    names: What JSON says whatever comes of it: "file", or "input" and "output".
+    fields: JSON fields that are null after a failure.
+    """
 
     names: Mapping[str, str]
     work: Callable[[], Outcome]
+    fields: tuple[str, ...] = ()
 
 
 def run_tasks(tasks: Sequence[Task], report: Report, *, to_stdout: bool = False) -> int:
@@ -106,7 +111,8 @@ def _run(task: Task, report: Report, show: Callable[[str], None]) -> int:
         tell(error, _blamed(task, error), debug=report.debug)
         problem, hint = problem_of(error)
         status = status_of(error)
-        report.record({**task.names, "status": "failed", "error": problem, "hint": hint, "exit_status": status})
+        failed = {"status": "failed", "error": problem, "hint": hint, "exit_status": status}
+        report.record({**task.names, **failed, **dict.fromkeys(task.fields)})
         return status
     show(outcome.line)
     report.record({**task.names, "status": "done", "error": None, **outcome.fields})
