@@ -94,10 +94,13 @@ def export(
     name: Annotated[str, typer.Option(help="The model's name and that of its files.")] = "rvq48-v1",
     minutes: Annotated[float, typer.Option(min=0, help="Time for counting codes.")] = 10.0,
     clips: Annotated[int, typer.Option(min=0, help="Held-out clips of each kind to measure.")] = 4,
+    before: Annotated[str, typer.Option(help="What the run started from: a sentence for the card.")] = "",
 ) -> None:
     """Write a model's weights, static entropy tables and model card."""
     from rvqcodec.training.export import Export, export
 
-    request = Export(source=source, corpus=corpus, folder=folder, name=name, minutes=minutes, clips=clips)
+    request = Export(
+        source=source, corpus=corpus, folder=folder, name=name, minutes=minutes, clips=clips, before=before
+    )
     for path in export(request):
         typer.echo(str(path))

@@ -42,6 +42,7 @@ class Export:
         name: The model's name, and the names of its three files.
         minutes: Time for counting codes.
         clips: Held-out clips of each kind to measure, 0 for none.
+        before: What the run started from, a sentence for the card.
     """
 
     source: str
@@ -50,6 +51,7 @@ class Export:
     name: str
     minutes: float = 10.0
     clips: int = 4
+    before: str = ""
 
 
 def export(request: Export) -> tuple[Path, Path, Path]:
@@ -75,7 +77,7 @@ def export(request: Export) -> tuple[Path, Path, Path]:
         table = frequencies(counts)
         write_tables(model.tables_path, table, codec.name, codec.fingerprint)
         rows = measure(codec, select_clips(corpus, request.clips), LAYER_COUNTS, N_CANDIDATES) if request.clips else []
-        model.card_path.write_text(card(codec, corpus, _history(request.source), counts, table, rows), encoding="utf-8")
+        model.card_path.write_text(card(codec, corpus, _history(request), counts, table, rows), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {request.folder}: {error}") from error
     return weights, model.tables_path, model.card_path
@@ -87,12 +89,12 @@ def _count(codec: Codec, corpus: Corpus, minutes: float) -> npt.NDArray[np.int64
     return count_codes(codec, crops, 1 << 20, minutes, N_CANDIDATES)
 
 
-def _history(source: str) -> dict[str, Any]:
-    """Return the settings and progress of a checkpoint, nothing for other sources."""
-    if not source.endswith(".pt"):
-        return {}
-    state = load_checkpoint(Path(source))
-    return {"settings": state["settings"], "progress": state["progress"]}
+def _history(request: Export) -> dict[str, Any]:
+    """Return what is known of a model's training: "before", and "settings" and "progress" from a checkpoint."""
+    if not request.source.endswith(".pt"):
+        return {"before": request.before}
+    state = load_checkpoint(Path(request.source))
+    return {"before": request.before, "settings": state["settings"], "progress": state["progress"]}
 
 
 def card(
@@ -108,7 +110,7 @@ def card(
     Args:
         codec: The exported codec.
         corpus: What it was trained on.
-        history: "settings" and "progress" of the run, or nothing.
+        history: "before", a sentence, and the run's "settings" and "progress" where there was one.
         counts: Codes counted, [layers, codebook_size].
         table: Their frequencies.
         rows: Measurements on held-out clips.
@@ -145,12 +147,12 @@ WEAKNESSES = """\
 
 
 def _training(history: dict[str, Any]) -> str:
-    if not history:
-        return "Converted from other weights; this run added no training."
+    if "settings" not in history:
+        return history["before"] or "Converted from other weights."
     settings, progress = history["settings"], history["progress"]
     chosen = ("stage", "batch", "crop_s", "rate", "mel", "stft", "energies", "commitment")
     amounts = f"{progress['step']} steps, {progress['audio_seconds']:.0f} s of audio, {progress['minutes']:.0f} minutes"
-    return f"Last run: {amounts}. Settings: {', '.join(f'{name} {settings[name]}' for name in chosen)}."
+    return f"{history['before']} Last run: {amounts}. Settings: {', '.join(f'{name} {settings[name]}' for name in chosen)}.".strip()
 
 
 def _data(recordings: Iterable[Recording]) -> str:

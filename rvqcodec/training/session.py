@@ -86,7 +86,7 @@ def train(session: Session) -> None:
         if session.processes == 1:
             _work(0, *arguments)
         else:
-            spawn(_work, arguments, nprocs=session.processes)  # type: ignore[no-untyped-call]
+            spawn(_work, arguments, nprocs=session.processes)
 
 
 def _work(rank: int, session: Session, meeting_point: str) -> None:

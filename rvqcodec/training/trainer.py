@@ -103,7 +103,7 @@ class Trainer:
         if self.adversarial:
             losses |= self._judge(output, wave, factor)
         total = torch.stack([getattr(self.settings, name) * value for name, value in losses.items()]).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         values = torch.stack([total.detach(), *(value.detach() for value in losses.values())])
         norm = self._averaged_gradients(values)
         if torch.isfinite(norm) and torch.isfinite(values).all():
@@ -136,7 +136,7 @@ class Trainer:
         """Train the discriminator and return the decoder's adversarial losses."""
         loss = discriminator_loss(self.discriminator(wave), self.discriminator(output.detach()))
         self.judge.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         gradients = [value.grad for value in self.discriminator.parameters() if value.grad is not None]
         self.group.average_all(gradients)
         if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):

@@ -1,0 +1,114 @@
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+from typer.testing import CliRunner
+
+from rvqcodec.models.codec import Codec
+from rvqcodec.models.config import CodecConfig
+from rvqcodec.training import evaluation, export
+from rvqcodec.training.commands import app
+from rvqcodec.training.corpus import Corpus, Recording
+from rvqcodec.training.evaluation import Clip, Measurement
+from rvqcodec.weights.load import load_model, save_model
+from rvqcodec.weights.registry import read_model_file
+from rvqcodec.weights.tables import read_tables
+
+TINY = CodecConfig(
+    waveform_dim=8,
+    encoder_fine_width=8,
+    encoder_fine_blocks=1,
+    encoder_coarse_width=8,
+    encoder_coarse_blocks=1,
+    decoder_coarse_width=8,
+    decoder_coarse_blocks=1,
+    decoder_fine_width=8,
+    decoder_fine_blocks=1,
+    n_codebooks=4,
+    codebook_size=16,
+    search_stops=(2, 4),
+)
+
+
+def recording(index, kind, split, seconds=4.0):
+    values = (
+        "p",
+        "1.0",
+        f"usr/{index}.wav",
+        f"{index:02}",
+        "CC0",
+        48_000,
+        seconds,
+        kind,
+        split,
+        0,
+        round(48_000 * seconds),
+    )
+    return Recording(**dict(zip(Recording.__dataclass_fields__, values, strict=True)))
+
+
+@pytest.fixture
+def corpus():
+    audio = np.random.default_rng(0).normal(0, 2000, 4 * 48_000).astype(np.int16)
+    splits = ("train", "train", "valid", "eval")
+    recordings = [recording(index, kind, split) for kind in ("speech", "music") for index, split in enumerate(splits)]
+    return Corpus((*recordings, recording(9, "speech", "eval", 1.0)), {"speech": audio, "music": audio})
+
+
+@pytest.fixture
+def codec():
+    torch.manual_seed(0)
+    made = Codec(TINY, "tiny").eval().requires_grad_(False)
+    made.quantizer.codebooks.normal_()
+    return made
+
+
+def test_clips_are_held_out_fixed_and_levelled(corpus):
+    clips = evaluation.select_clips(corpus, 2)
+    assert [(clip.name, clip.kind) for clip in clips] == [
+        ("p:2.wav", "speech"),
+        ("p:3.wav", "speech"),
+        ("p:2.wav", "music"),
+        ("p:3.wav", "music"),
+    ]
+    assert all(len(clip.wave) % 960 == 0 and clip.wave.dtype == np.float32 for clip in clips)
+    assert np.square(clips[0].wave).mean() == pytest.approx(10**-2.2, rel=1e-3)
+
+
+def test_measurements_are_taken_for_each_layer_count(monkeypatch, codec):
+    monkeypatch.setattr(evaluation, "visqol", lambda *_: 4.0)
+    monkeypatch.setattr(evaluation, "pesq_wideband", lambda *_: 2.0)
+    noise = np.random.default_rng(0).normal(0, 0.08, 9600).astype(np.float32)
+    rows = evaluation.measure(codec, [Clip("a", "speech", noise), Clip("b", "music", noise)], (1, 4), 2)
+    assert [(row.clip, row.n_layers) for row in rows] == [("a", 1), ("a", 4), ("b", 1), ("b", 4)]
+    assert (rows[0].pesq, math.isnan(rows[2].pesq)) == (2.0, True)
+    assert all(row.mel > 0 for row in rows)
+    assert json.loads(json.dumps(rows[0].as_dict()))["n_layers"] == 1
+
+
+def test_export_writes_three_files_that_fit(monkeypatch, tmp_path, corpus, codec):
+    source = tmp_path / "source.safetensors"
+    save_model(codec, source)
+    measured = [Measurement("a", "speech", 3, 1.5, 3.0, 0.2), Measurement("b", "music", 3, math.nan, 4.0, 0.1)]
+    monkeypatch.setattr(export, "open_corpus", lambda _: corpus)
+    monkeypatch.setattr(export, "measure", lambda *_: measured)
+    out = tmp_path / "out"
+    arguments = ["export", str(source), str(tmp_path), "-o", str(out), "--name", "small", "--minutes", "0"]
+    result = CliRunner().invoke(app, [*arguments, "--before", "From noise."], catch_exceptions=False)
+    assert result.exit_code == 0
+    model = read_model_file(out / "small.safetensors")
+    assert result.stdout.split() == [str(model.path), str(model.tables_path), str(model.card_path)]
+    assert load_model(model, "cpu").fingerprint == codec.fingerprint == model.fingerprint
+    _, table = read_tables(model.tables_path)
+    assert (table.sum(1, dtype=np.int64) == 1 << 24).all()
+    card = model.card_path.read_text()
+    assert "| p | 1.0 | music 0.00, speech 0.00 | CC0 |" in card
+    assert "From noise." in card
+    assert "| speech | 1 | 3 | 1.50 | 3.00 | 0.200 |" in card
+
+
+def test_run_without_a_length_is_a_usage_error(tmp_path):
+    result = CliRunner().invoke(app, ["run", str(tmp_path), str(tmp_path)])
+    assert result.exit_code == 2
