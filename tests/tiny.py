@@ -106,6 +106,15 @@ def make_tables(n_layers, codebook_size, seed=0, skew=2.0):
     return StaticTables(TABLES_ID, frequencies.astype(np.uint32))
 
 
+def fitting_tables(n_layers):
+    """Return the frequencies of the codes of `make_encoded`, of 16 entries each."""
+    weights = (7 / 8) ** np.arange(16)
+    weights[-1] *= 8
+    frequencies = np.floor(weights / weights.sum() * TOTAL).astype(np.uint32)
+    frequencies[0] += TOTAL - int(frequencies.sum())
+    return StaticTables(TABLES_ID, np.tile(frequencies, (n_layers, 1)))
+
+
 def write_file(encoded, tables=None, entropy="auto", chunk_blocks=2, tags=None, source=None):
     """Return an .rvq file as bytes."""
     header = Header(

@@ -3,19 +3,19 @@ import io
 import json
 
 import pytest
-from tiny import Pipe, make_encoded, make_signal, make_tables, write_file
+from tiny import Pipe, fitting_tables, make_encoded, make_signal, make_tables, write_file
 
 from rvqcodec.errors import DamageError, ModelError, TruncatedError
 from rvqcodec.formats.tail import Source
 from rvqcodec.formats.verify import summarize, verify
 
-TABLES = make_tables(4, 16)
+TABLES = fitting_tables(3)
 ENCODED = make_encoded(make_signal(), 6100)
 SOURCE = Source(n_bytes=77, digest=bytes(range(16)), effort=4, encoder="test")
 
 
 @pytest.mark.parametrize("chunk_blocks", [1, 2, 5])
-@pytest.mark.parametrize("entropy", ["raw", "auto", "static"])
+@pytest.mark.parametrize("entropy", ["raw", "auto"])
 def test_the_hash_of_the_codes_depends_on_the_codes_alone(chunk_blocks, entropy):
     data = write_file(ENCODED, TABLES, entropy, chunk_blocks=chunk_blocks)
     expected = hashlib.sha256(ENCODED.codes.transpose(2, 0, 1).astype("<u2").tobytes()).hexdigest()
@@ -25,14 +25,14 @@ def test_the_hash_of_the_codes_depends_on_the_codes_alone(chunk_blocks, entropy)
 
 
 def test_codes_are_hashed_only_when_asked_for():
-    data = write_file(ENCODED, TABLES, "static")
+    data = write_file(ENCODED, fitting_tables(4), "static")
     assert verify(io.BytesIO(data))[1] == ""
     with pytest.raises(ModelError, match="not at hand"):
         verify(io.BytesIO(data), deep=True)
 
 
 def test_wrong_codes_under_a_right_crc_are_found_by_decoding():
-    data = write_file(ENCODED, TABLES, "static")
+    data = write_file(ENCODED, fitting_tables(4), "static")
     other = make_tables(4, 16, seed=3)
     verify(io.BytesIO(data), other)
     with pytest.raises(DamageError, match="layer 1"):
@@ -63,7 +63,7 @@ def test_a_summary_says_what_the_file_is():
         "source": {"n_bytes": 77, "digest": bytes(range(16)).hex(), "effort": 4, "encoder": "test"},
     }
     assert {key: found[key] for key in expected} == expected
-    assert set(found["entropy"]) == {"raw", "static"} or found["entropy"] == ["static"]
+    assert set(found["entropy"]) == {"raw", "static"}
     assert found["actual_kbps"] == pytest.approx(len(data) * 8 / 6.1 / 1000)
     json.dumps(found)
 

@@ -1,0 +1,211 @@
+"""Every prefix and every flipped byte of a small file, lying numbers, random bytes."""
+
+import io
+import tracemalloc
+
+import numpy as np
+import pytest
+from tiny import fitting_tables, make_encoded, make_signal, make_tables, same, write_file
+from tiny import read_file as read
+
+from rvqcodec.errors import FormatError, ModelError
+from rvqcodec.formats.chunk import lost_chunk, max_head_bytes
+from rvqcodec.formats.header import Header, pack_header
+from rvqcodec.formats.recover import recover
+from rvqcodec.formats.sections import SIGNATURE, crc32c, pack_section
+from rvqcodec.formats.stream import RvqReader
+from rvqcodec.formats.tail import Source
+from rvqcodec.formats.verify import summarize, verify
+
+TABLES = fitting_tables(1)
+"""Of the first layer alone, so that the second is raw."""
+ENCODED = make_encoded(make_signal(n_layers=2), 4700, seed=4, silent=0.3)
+SOURCE = Source(n_bytes=77, digest=bytes(range(16)), effort=1, encoder="test")
+DATA = write_file(ENCODED, TABLES, tags={"title": "x"}, source=SOURCE)
+MEMORY_LIMIT = 64 << 20
+
+
+def refused(data, tables=TABLES):
+    """Insist that a file is refused by every way of reading the whole of it."""
+    for deep in (False, True):
+        with pytest.raises(FormatError):
+            verify(io.BytesIO(data), tables, deep=deep)
+
+
+def survived(data, tables=TABLES):
+    """Insist that recover either says that nothing is left, or writes a whole file; return that."""
+    target = io.BytesIO()
+    try:
+        recover(data, target, tables)
+    except FormatError:
+        return None
+    target.seek(0)
+    verify(target, tables, deep=True)
+    return target.getvalue()
+
+
+def test_the_file_has_all_that_can_break():
+    assert 400 < len(DATA) < 1000
+    found = summarize(io.BytesIO(DATA))
+    assert found["entropy"] == ["raw", "static"] and found["n_chunks"] == 3
+    assert same(read(DATA, TABLES), ENCODED)
+
+
+@pytest.mark.parametrize("n_bytes", range(len(DATA)))
+def test_every_prefix(n_bytes):
+    refused(DATA[:n_bytes])
+    with pytest.raises(FormatError):
+        summarize(io.BytesIO(DATA[:n_bytes]))
+    survived(DATA[:n_bytes])
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x10, 0x80, 0xFF])
+def test_every_flipped_byte(mask):
+    for place in range(len(DATA)):
+        broken = bytearray(DATA)
+        broken[place] ^= mask
+        refused(bytes(broken))
+        saved = survived(bytes(broken))
+        assert saved is not None or place < DATA.index(b"CODE")
+        if saved is not None:
+            assert read(saved, TABLES).n_samples == 4700
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x10, 0x80, 0xFF])
+def test_every_flipped_byte_with_checks_made_right_again(mask):
+    """Who damages on purpose mends the checks: then a reader may take the file, but never fails in another way."""
+    first = DATA.index(b"CODE")
+    length = int.from_bytes(DATA[first + 4 : first + 8], "little")
+    for place in range(length):
+        payload = bytearray(DATA[first + 8 : first + 8 + length])
+        payload[place] ^= mask
+        for end in range(12, length - 3):
+            if crc32c(DATA[first + 8 : first + 8 + end]).to_bytes(4, "little") == DATA[first + 8 + end : first + 12 + end]:
+                payload[end : end + 4] = crc32c(bytes(payload[:end])).to_bytes(4, "little")
+        data = DATA[:first] + pack_section(b"CODE", bytes(payload)) + DATA[first + 12 + length :]
+        for tables in (TABLES, make_tables(1, 16, seed=9)):
+            try:
+                read(data, tables)
+            except (FormatError, ModelError):  # a forged mode needs tables that aren't there
+                continue
+
+
+@pytest.mark.parametrize("mask", [0x01, 0x02, 0x10, 0x80, 0xFF])
+def test_every_flipped_byte_of_a_header_with_its_crc_made_right_again(mask):
+    length = int.from_bytes(DATA[12:16], "little")
+    for place in range(length):
+        payload = bytearray(DATA[16 : 16 + length])
+        payload[place] ^= mask
+        data = SIGNATURE + pack_section(b"HEAD", bytes(payload)) + DATA[20 + length :]
+        for deep in (False, True):
+            try:
+                verify(io.BytesIO(data), TABLES, deep=deep)
+            except (FormatError, ModelError):
+                continue
+        try:
+            recover(data, io.BytesIO(), TABLES)
+        except (FormatError, ModelError):
+            continue
+
+
+@pytest.mark.parametrize("seed", range(200))
+def test_rubbish(seed):
+    rng = np.random.default_rng(seed)
+    rubbish = rng.bytes(int(rng.integers(1, 3000)))
+    start = DATA[: int(rng.integers(0, len(DATA)))]
+    for data in (rubbish, SIGNATURE + rubbish, start + rubbish, start + rubbish + DATA[len(start) :]):
+        refused(data)
+        survived(data)
+
+
+def test_extra_bytes_and_glued_files():
+    for extra in (b"\0", b"extra", DATA, DATA[8:], pack_section(b"zzzz", b"")):
+        refused(DATA + extra)
+        assert same(read(survived(DATA + extra), TABLES), ENCODED)
+
+
+def peak(action):
+    tracemalloc.start()
+    try:
+        action()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+LIES = [b"\xff\xff\xff\x7f", b"\0\0\0\x80"]
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lying_length_takes_no_memory(lie):
+    def read_all():
+        for place in range(8, len(DATA) - 4, 3):
+            broken = DATA[:place] + lie + DATA[place + 4 :]
+            with pytest.raises(FormatError):
+                read(broken, TABLES)
+            survived(broken)
+
+    assert peak(read_all) < MEMORY_LIMIT
+
+
+@pytest.mark.parametrize("lie", LIES)
+def test_a_lying_length_under_a_right_crc_takes_no_memory(lie):
+    sections, position = [], len(SIGNATURE)
+    while position < len(DATA):
+        end = position + 12 + int.from_bytes(DATA[position + 4 : position + 8], "little")
+        sections.append((position, end))
+        position = end
+
+    def read_all():
+        for start, end in sections:
+            payload = DATA[start + 8 : end - 4]
+            for place in range(len(payload)):
+                wrong = payload[:place] + lie + payload[place + 4 :]
+                data = DATA[:start] + pack_section(DATA[start : start + 4], wrong) + DATA[end:]
+                try:
+                    RvqReader(io.BytesIO(data)).read_tail()
+                    read(data, TABLES)
+                except FormatError:
+                    continue
+
+    assert peak(read_all) < MEMORY_LIMIT
+
+
+def test_the_largest_chunk_that_is_possible_takes_little_memory():
+    signal = make_signal(channels=8, rotated=False, n_layers=64, frames_per_block=8192, codebook_size=65536)
+    header = Header(signal=signal, chunk_blocks=1)
+    n_samples = header.chunk_start(1)
+    data = SIGNATURE + pack_section(b"HEAD", pack_header(header)) + pack_section(b"CODE", lost_chunk(header, 0, n_samples))
+    assert len(data) < 200
+    assert peak(lambda: refused(data)) < MEMORY_LIMIT
+    assert peak(lambda: survived(data)) < MEMORY_LIMIT
+    assert max_head_bytes(header) < 1 << 20
+
+
+def test_no_header_lets_a_sample_be_a_million_frames():
+    for values in ((1, 768_000, 1, 1, 1), (1, 768_000, 1, 8192, 1), (1000, 768_000, 767, 1, 8192)):
+        sample_rate, model_rate, hop_length, frames_per_block, chunk_blocks = values
+        signal = make_signal(
+            sample_rate=sample_rate,
+            model_sample_rate=model_rate,
+            hop_length=hop_length,
+            frames_per_block=frames_per_block,
+            channels=8,
+            rotated=False,
+            n_layers=64,
+        )
+        data = SIGNATURE + pack_section(b"HEAD", pack_header(Header(signal=signal, chunk_blocks=chunk_blocks)))
+        with pytest.raises(FormatError, match="shorter than a source sample"):
+            RvqReader(io.BytesIO(data))
+
+
+@pytest.mark.parametrize("level", [1, 2, 254, 255])
+@pytest.mark.parametrize("angle", [0, 1, 255, 256, 511])
+def test_extreme_levels_and_angles_decode_to_finite_numbers(level, angle):
+    from rvqcodec.levelling import restore_block
+
+    wave = np.random.default_rng(0).standard_normal((2, 800)).astype(np.float32)
+    for before, after in ((0, 0), (255, 1), (1, 255), (level, 0)):
+        levels = np.array([[before] * 2, [level, 0], [after] * 2], np.uint8)
+        angles = np.array([(angle + 256) % 512, angle, (angle + 255) % 512], np.uint16)
+        assert np.isfinite(restore_block(wave, levels, angles, -22.0)).all()

@@ -1,0 +1,217 @@
+"""What was packed is unpacked; any codes survive any table, chunk length and way of reading."""
+
+import dataclasses
+import io
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from tiny import TABLES_ID, Pipe, make_encoded, make_signal, make_tables, range_decode, read_file, same, write_file
+
+from rvqcodec.encoded import gather
+from rvqcodec.formats.chunk import ChunkHead, Entry, frames_of, pack_head, unpack_head
+from rvqcodec.formats.entropy import TOTAL, StaticTables, choose_mode, decode_layer, encode_layer
+from rvqcodec.formats.fields import Fields, pack_signed, pack_varint
+from rvqcodec.formats.header import Header, pack_header, unpack_header
+from rvqcodec.formats.recover import recover
+from rvqcodec.formats.tail import (
+    End,
+    Source,
+    pack_end,
+    pack_index,
+    pack_source,
+    pack_tags,
+    unpack_end,
+    unpack_index,
+    unpack_source,
+    unpack_tags,
+)
+from rvqcodec.formats.trim import trim
+
+U32 = st.integers(0, (1 << 32) - 1)
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
+
+
+@given(st.integers(0, (1 << 63) - 1))
+def test_varints(value):
+    packed = pack_varint(value)
+    assert Fields(packed, "x").varint("v") == value
+    assert len(packed) == max(1, -(-value.bit_length() // 7))
+
+
+@given(st.integers(-(1 << 40), 1 << 40))
+def test_signed_integers(value):
+    assert Fields(pack_signed(value), "x").signed("v", 1 << 40) == value
+
+
+@st.composite
+def headers(draw):
+    channels = draw(st.integers(1, 8))
+    sample_rate, hop = draw(st.integers(1000, 768_000)), draw(st.integers(1, 65_535))
+    frames = draw(st.integers(1, 8192))
+    signal = make_signal(
+        model=draw(st.text("abz019-", min_size=1, max_size=64)),
+        fingerprint=draw(st.binary(min_size=8, max_size=8)).hex(),
+        sample_rate=sample_rate,
+        channels=channels,
+        sample_format=draw(st.integers(0, 6)),
+        rotated=channels == 2 and draw(st.booleans()),
+        n_layers=draw(st.integers(1, 64)),
+        codebook_size=draw(st.integers(2, 65_536)),
+        model_sample_rate=draw(st.integers(1, min(768_000, sample_rate * hop, 524_000 * hop))),
+        hop_length=hop,
+        frames_per_block=frames,
+    )
+    ids = draw(st.lists(st.binary(min_size=8, max_size=8).map(bytes.hex), max_size=4))
+    return Header(signal=signal, chunk_blocks=draw(st.integers(1, 8192 // frames)), table_ids=tuple(ids))
+
+
+@given(headers())
+def test_headers(header):
+    assert unpack_header(pack_header(header)) == header
+
+
+@given(headers(), st.integers(1, 1 << 30))
+def test_the_grid_is_consistent(header, number):
+    signal = header.signal
+    start = signal.block_start(number)
+    assert signal.frames_until(start) == number * signal.frames_per_block
+    assert signal.blocks_until(start) == number and signal.blocks_until(start + 1) == number + 1
+    whole = header.chunk_start(number + 1) - header.chunk_start(number)
+    assert 0 < frames_of(header, number, 1) <= frames_of(header, number, whole)
+    assert frames_of(header, number, whole) == header.chunk_blocks * signal.frames_per_block <= 8192
+
+
+@given(st.data())
+def test_chunk_heads(data):
+    header = Header(signal=make_signal(), chunk_blocks=3)
+    n_blocks, n_layers = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 4))
+    levels = np.array(data.draw(st.lists(st.tuples(*[st.integers(0, 255)] * 2), min_size=n_blocks + 2, max_size=n_blocks + 2)))
+    entry = st.builds(Entry, st.integers(0, 65_536), st.integers(0, 3), st.integers(0, 65_535))
+    n_entries = n_layers * int((levels[1:-1] != 0).any(0).sum())
+    angles = data.draw(st.lists(st.integers(0, 511), min_size=n_blocks + 2, max_size=n_blocks + 2))
+    head = ChunkHead(
+        number=data.draw(st.integers(0, (1 << 32) - 2)),
+        n_layers=n_layers,
+        n_samples=data.draw(st.integers(1000 * n_blocks - 999, 1000 * n_blocks)),
+        levels=levels.astype(np.uint8),
+        angles=np.array(angles, np.uint16),
+        entries=tuple(data.draw(st.lists(entry, min_size=n_entries, max_size=n_entries))),
+    )
+    packed = pack_head(head)
+    found, start = unpack_head(packed + b"payload", header)
+    assert repr(found) == repr(head) and start == len(packed)
+
+
+@given(st.integers(0, 1 << 48), U32, st.integers(0, 15), st.binary(min_size=8, max_size=8), U32, U32)
+def test_ends(n_samples, n_chunks, modes, digest, n_index_bytes, n_optional_bytes):
+    end = End(
+        n_samples=n_samples,
+        n_chunks=n_chunks,
+        modes=modes,
+        digest=digest,
+        n_index_bytes=n_index_bytes,
+        n_optional_bytes=n_optional_bytes,
+    )
+    assert unpack_end(pack_end(end)) == end
+
+
+@given(st.lists(st.integers(13, 1 << 24), max_size=50))
+def test_indexes(sizes):
+    assert unpack_index(pack_index(sizes)) == sizes
+
+
+@given(st.dictionaries(TEXT.filter(lambda key: 1 <= len(key.encode()) <= 64), TEXT, max_size=8))
+def test_tags(tags):
+    assert unpack_tags(pack_tags(tags)) == tags
+
+
+@given(st.integers(0, (1 << 64) - 1), st.binary(min_size=16, max_size=16), st.integers(1, 65_535), TEXT)
+def test_sources(n_bytes, digest, effort, encoder):
+    source = Source(n_bytes=n_bytes, digest=digest, effort=effort, encoder=encoder)
+    assert unpack_source(pack_source(source)) == source
+
+
+@st.composite
+def coded(draw):
+    """Return a table of frequencies and codes, likely and unlikely ones."""
+    size = draw(st.one_of(st.integers(2, 20), st.sampled_from([64, 1000, 1024, 4096])))
+    tables = make_tables(1, size, seed=draw(st.integers(0, 999)), skew=draw(st.sampled_from([0.1, 1, 5, 50, 400])))
+    rng = np.random.default_rng(draw(st.integers(0, 999)))
+    n_frames = draw(st.one_of(st.integers(0, 12), st.integers(0, 600)))
+    likely = np.searchsorted(np.cumsum(tables.frequencies[0].astype(np.int64)), rng.integers(0, TOTAL, n_frames), "right")
+    unlikely = draw(st.sampled_from([0.0, 0.05, 1.0]))
+    codes = np.where(rng.random(n_frames) < unlikely, rng.integers(0, size, n_frames), likely)
+    return tables, codes.astype(np.uint16), size
+
+
+@given(coded())
+def test_any_codes_survive_any_table(case):
+    tables, codes, size = case
+    for mode in (0, 1):
+        payload = encode_layer(codes, 0, mode, size, tables)
+        assert np.array_equal(decode_layer(payload, len(codes), 0, mode, size, tables), codes)
+        assert not (mode == 1 and payload.endswith(b"\0"))
+    assert range_decode(payload, tables.frequencies[0], len(codes)) == codes.tolist()
+    ideal = float((24 - np.log2(tables.frequencies[0].astype(float)))[codes].sum())
+    assert 8 * len(payload) <= ideal + 0.001 * len(codes) + 16
+    smaller = len(encode_layer(codes, 0, choose_mode(codes, 0, size, tables, "auto"), size, tables))
+    assert smaller <= len(encode_layer(codes, 0, 0, size, tables)) + 2
+
+
+@given(st.integers(2, 4096), st.integers(0, 4095), st.integers(1, 300))
+def test_a_table_with_all_but_one_count_each_for_one_entry(size, favourite, n_frames):
+    frequencies = np.ones((1, size), np.uint32)
+    frequencies[0, favourite % size] += TOTAL - size
+    tables = StaticTables(TABLES_ID, frequencies)
+    rng = np.random.default_rng(n_frames)
+    for codes in (rng.integers(0, size, n_frames), np.full(n_frames, favourite % size), np.full(n_frames, size - 1)):
+        codes = codes.astype(np.uint16)
+        payload = encode_layer(codes, 0, 1, size, tables)
+        assert np.array_equal(decode_layer(payload, n_frames, 0, 1, size, tables), codes)
+        assert range_decode(payload, frequencies[0], n_frames) == codes.tolist()
+
+
+@st.composite
+def files(draw):
+    channels = draw(st.integers(1, 3))
+    signal = make_signal(
+        channels=channels, rotated=channels == 2, n_layers=draw(st.integers(1, 4)), sample_rate=draw(st.sampled_from([1000, 800, 441, 53]))
+    )
+    n_samples = draw(st.integers(0, 7 * signal.sample_rate))
+    encoded = make_encoded(signal, n_samples, seed=draw(st.integers(0, 99)), silent=draw(st.sampled_from([0, 0.4, 1])))
+    return encoded, draw(st.sampled_from([None, make_tables(4, 16), make_tables(2, 16)]))
+
+
+@given(files(), st.integers(1, 8), st.integers(1, 50))
+def test_any_chunk_length_and_any_pipe_give_the_same_codes(case, chunk_blocks, pipe_bytes):
+    encoded, tables = case
+    data = write_file(encoded, tables, chunk_blocks=chunk_blocks)
+    assert same(read_file(data, tables), encoded)
+    assert same(read_file(Pipe(data, pipe_bytes), tables), encoded)
+
+
+@given(files(), st.integers(1, 4))
+def test_an_encoded_and_its_blocks_are_the_same(case, chunk_blocks):
+    encoded, tables = case
+    assert same(gather(encoded.signal, encoded.blocks(), encoded.n_samples), encoded)
+    data = write_file(encoded, tables, chunk_blocks=chunk_blocks, tags={"a": "b"})
+    assert write_file(read_file(data, tables), tables, chunk_blocks=chunk_blocks, tags={"a": "b"}) == data
+    target = io.BytesIO()
+    recover(data, target, tables)
+    assert target.getvalue() == data
+
+
+@given(files(), st.integers(1, 4), st.integers(1, 4))
+def test_a_trimmed_file_is_one_with_fewer_layers(case, n_layers, chunk_blocks):
+    encoded, tables = case
+    n_layers = min(n_layers, encoded.signal.n_layers)
+    fewer = dataclasses.replace(
+        encoded,
+        signal=dataclasses.replace(encoded.signal, n_layers=n_layers),
+        codes=encoded.codes[:, :n_layers],
+        layers=np.full(len(encoded.layers), n_layers, np.uint8),
+    )
+    target = io.BytesIO()
+    trim(Pipe(write_file(encoded, tables, chunk_blocks=chunk_blocks)), target, n_layers)
+    assert target.getvalue() == write_file(fewer, tables, chunk_blocks=chunk_blocks)
