@@ -69,7 +69,11 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--command", default="rvq")
     options = parser.parse_args()
-    print("| file | layers | bytes | nominal kbps | kbps on disk | saving | encode x | decode x | ViSQOL | PESQ-WB |\n" + "|---" * 10 + "|")
+    print(
+        "| file | layers | bytes | nominal kbps | kbps on disk | saving | encode x | decode x | ViSQOL | PESQ-WB |\n"
+        + "|---" * 10
+        + "|"
+    )
     with tempfile.TemporaryDirectory() as name:
         for path in options.files:
             samples, rate = soundfile.read(path, frames=int(options.seconds * soundfile.info(path).samplerate))

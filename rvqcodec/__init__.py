@@ -44,9 +44,8 @@ if TYPE_CHECKING:
         decode_file,
         encode_file,
         load_codec,
-        read_encoded,
-        write_encoded,
     )
+    from rvqcodec.stored import read_encoded, write_encoded
     from rvqcodec.weights.registry import ModelFile, list_models
 
 __all__ = [
@@ -79,6 +78,7 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("CodedBlock", "Encoded", "Signal"), "rvqcodec.encoded"),
+    **dict.fromkeys(("read_encoded", "write_encoded"), "rvqcodec.stored"),
     **dict.fromkeys(("ModelFile", "list_models"), "rvqcodec.weights.registry"),
 }
 

@@ -116,9 +116,12 @@ def _measure_angles(blocks: Iterable[Block], rotated: bool) -> Iterator[Block]:
     for block in blocks:
         if rotated:
             left, right = block.samples
-            products = [float((a * b).sum(dtype=np.float64)) for a, b in ((left, left), (right, right), (left, right))]
-            angle = _nearest_axis(*products, angle)
+            angle = _nearest_axis(_product(left, left), _product(right, right), _product(left, right), angle)
         yield Block(samples=block.samples, n_samples=block.n_samples, angle=angle, levels=block.levels)
+
+
+def _product(a: Samples, b: Samples) -> float:
+    return float((a * b).sum(dtype=np.float64))
 
 
 def _nearest_axis(left: float, right: float, product: float, before: int) -> int:
@@ -171,7 +174,8 @@ def _peaks(before: Block | None, block: Block, after: Block | None) -> npt.NDArr
     peaks = [np.maximum(block.samples.max(1), -block.samples.min(1))]
     peaks += [np.abs(before.samples[:, -MARGIN_SAMPLES:]).max(1)] if before is not None else []
     peaks += [np.abs(after.samples[:, :MARGIN_SAMPLES]).max(1)] if after is not None else []
-    return np.maximum.reduce(peaks)
+    peak: npt.NDArray[np.float32] = np.maximum.reduce(peaks)
+    return peak
 
 
 def _limit_fall(before: Block | None, block: Block, after: Block | None) -> Block:
@@ -205,7 +209,8 @@ def _gain(levels: Levels, n_samples: int, target_dbfs: float) -> Samples | np.fl
         return np.float32(10 ** ((target_dbfs - LEVEL_ZERO_DB - LEVEL_STEP_DB * own) / 20))
     curve = _between(held, n_samples)
     scale = np.float32(-LEVEL_STEP_DB * np.log(10) / 20)
-    return np.exp(curve * scale + np.float32((target_dbfs - LEVEL_ZERO_DB) * np.log(10) / 20))
+    gain: Samples = np.exp(curve * scale + np.float32((target_dbfs - LEVEL_ZERO_DB) * np.log(10) / 20))
+    return gain
 
 
 def _between(values: list[float], n_samples: int) -> Samples:

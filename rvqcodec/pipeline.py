@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, TypeVar
+from typing import TYPE_CHECKING, BinaryIO
 
-from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
-from rvqcodec.errors import AudioError, ModelError
+from rvqcodec.encoded import CodedBlock, Signal
+from rvqcodec.errors import ModelError
 from rvqcodec.formats.audio import AudioReader, SampleFormat, open_reader
 from rvqcodec.formats.audio_out import AudioWriter, open_writer
-from rvqcodec.formats.entropy import StaticTables
 from rvqcodec.formats.files import atomic_output, check_output
-from rvqcodec.formats.header import MAX_CHUNK_FRAMES, Header
+from rvqcodec.formats.header import Header
 from rvqcodec.formats.resample import PREROLL_S, reblock, resample
 from rvqcodec.formats.stream import RvqReader, RvqWriter, Tail
 from rvqcodec.formats.tags import write_tags
 from rvqcodec.formats.tail import Source
 from rvqcodec.levelling import Samples, level_blocks, neighbours, restore_block
+from rvqcodec.opening import Place, open_output, open_rvq
+from rvqcodec.stored import DEFAULT_CHUNK_S, batched, chunk_header
+from rvqcodec.tables import static_tables, tables_for
 from rvqcodec.times import format_time, parse_time
 from rvqcodec.version import __version__
-from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_model, list_models
-from rvqcodec.weights.tables import read_tables
+from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_model
 
 if TYPE_CHECKING:
     from rvqcodec.models.codec import Codec
@@ -34,10 +35,12 @@ if TYPE_CHECKING:
 EFFORTS = {"fast": 1, "default": 4, "best": 16}
 ENTROPIES = ("auto", "raw", "static")
 DEFAULT_LAYERS = 12
-DEFAULT_CHUNK_S = 10
-WIDENED = {SampleFormat.UNKNOWN: SampleFormat.S16, SampleFormat.U8: SampleFormat.S16, SampleFormat.F64: SampleFormat.F32}
+WIDENED = {
+    SampleFormat.UNKNOWN: SampleFormat.S16,
+    SampleFormat.U8: SampleFormat.S16,
+    SampleFormat.F64: SampleFormat.F32,
+}
 Progress = Callable[[float], None]
-Item = TypeVar("Item")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,9 +119,21 @@ def load_codec(name: str = DEFAULT_MODEL, device: str = "auto") -> Codec:
     return load_model(find_model(name), device)
 
 
+def load_for(header: Header, device: str = "auto") -> Codec:
+    """Return the model that a file names, ready to run.
+
+    Raises:
+        ModelError: It isn't at hand.
+        DeviceError: The device isn't there.
+    """
+    from rvqcodec.weights.load import load_model  # here, since it imports torch
+
+    return load_model(find_fingerprint(header.signal.fingerprint, header.signal.model), device)
+
+
 def encode_file(
-    source: Path | str | BinaryIO,
-    target: Path | str | BinaryIO,
+    source: Place,
+    target: Place,
     codec: Codec | None = None,
     options: EncodeOptions | None = None,
     *,
@@ -141,28 +156,26 @@ def encode_file(
         ValueError: An option is out of range.
     """
     with ExitStack() as stack:
-        file = _open_output(stack, source, target, overwrite)
+        file = open_output(stack, source, target, overwrite)
         reader = stack.enter_context(open_reader(Path(source) if isinstance(source, str) else source))
         codec = codec or load_codec()
         return _encode(reader, file, codec, options or EncodeOptions(), progress or _silent)
 
 
-def _encode(
-    audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOptions, progress: Progress
-) -> Result:
+def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOptions, progress: Progress) -> Result:
     n_layers = options.n_layers
     if options.bitrate_kbps is not None:
         n_layers = layers_for_bitrate(options.bitrate_kbps, audio.channels, codec.config)
     signal = codec.signal(audio.sample_rate, audio.channels, n_layers, int(audio.sample_format))
     tables = static_tables(codec.fingerprint) if options.entropy != "raw" else None
-    header = Header(signal=signal, chunk_blocks=_chunk_blocks(options.chunk_s, signal), table_ids=_ids(tables))
+    header = chunk_header(signal, options.chunk_s, tables)
     writer = RvqWriter(file, header)
     counter = _Counter()
     at_model_rate = resample(counter.count(audio.blocks()), audio.sample_rate, codec.config.sample_rate, audio.channels)
     blocks = reblock(at_model_rate, codec.block_size)
     levelled = level_blocks(blocks, codec.block_size, signal.rotated, codec.config.level_dbfs)
     coded = codec.code_blocks(levelled, n_layers, EFFORTS[options.effort], options.n_threads or default_threads())
-    for number, (_, chunk, after) in enumerate(neighbours(_batched(coded, header.chunk_blocks))):
+    for number, (_, chunk, after) in enumerate(neighbours(batched(coded, header.chunk_blocks))):
         end = counter.n_samples if after is None else header.chunk_start(number + 1)
         writer.write_blocks(chunk, end - header.chunk_start(number), tables, options.entropy)
         progress(end / audio.sample_rate)
@@ -179,8 +192,8 @@ def layers_for_bitrate(kbps: float, channels: int, config: CodecConfig) -> int:
 
 
 def decode_file(
-    source: Path | str | BinaryIO,
-    target: Path | str | BinaryIO,
+    source: Place,
+    target: Place,
     codec: Codec | None = None,
     options: DecodeOptions | None = None,
     *,
@@ -207,19 +220,26 @@ def decode_file(
     """
     options = options or DecodeOptions()
     with ExitStack() as stack:
-        file = _open_rvq(stack, source)
+        file = open_rvq(stack, source)
         if isinstance(target, (str, Path)):
             check_output(Path(source) if isinstance(source, (str, Path)) else None, Path(target), overwrite=overwrite)
         reader = RvqReader(file)
         codec = codec or load_for(reader.header, device)
         if codec.fingerprint != reader.header.signal.fingerprint:
             named = reader.header.signal
-            raise ModelError(f"the file needs {named.model} ({named.fingerprint}), not {codec.name} ({codec.fingerprint})")
+            raise ModelError(
+                f"the file needs {named.model} ({named.fingerprint}), not {codec.name} ({codec.fingerprint})"
+            )
         return _decode(reader, target, codec, options, overwrite, progress or _silent)
 
 
 def _decode(
-    reader: RvqReader, target: Path | str | BinaryIO, codec: Codec, options: DecodeOptions, overwrite: bool, progress: Progress
+    reader: RvqReader,
+    target: Place,
+    codec: Codec,
+    options: DecodeOptions,
+    overwrite: bool,
+    progress: Progress,
 ) -> Result:
     signal, level = reader.header.signal, codec.config.level_dbfs
     rate = options.sample_rate or signal.sample_rate
@@ -242,11 +262,13 @@ def _decode(
         found = tail or reader.tail
         if options.tags and path is not None and found is not None:
             write_tags(path, found.tags)
-    n_source = found.end.n_samples if found else 0
-    return _result(reader.header, n_source, reader.size(found), n_samples, rate, writer.n_clipped)
+    n_source, size = (found.end.n_samples, reader.size(found)) if found else (0, 0)
+    return _result(reader.header, n_source, size, n_samples, rate, writer.n_clipped)
 
 
-def _coded_blocks(reader: RvqReader, tail: Tail | None, first_fed: int, end: int | None, window: int) -> tuple[int, Iterator[CodedBlock]]:
+def _coded_blocks(
+    reader: RvqReader, tail: Tail | None, first_fed: int, end: int | None, window: int
+) -> tuple[int, Iterator[CodedBlock]]:
     """Return the number of the first block that is read, and the blocks from there to the end of the last window that is needed.
 
     A file that can seek is read from the chunk that holds the block before the first window, a pipe from its start.
@@ -309,139 +331,39 @@ def _write_all(writer: AudioWriter, pieces: Iterable[Samples], rate: int, progre
 
 @contextmanager
 def _audio_output(
-    target: Path | str | BinaryIO, signal: Signal, options: DecodeOptions, start: int, n_samples: int | None, overwrite: bool
+    target: Place,
+    signal: Signal,
+    options: DecodeOptions,
+    start: int,
+    n_samples: int | None,
+    overwrite: bool,
 ) -> Iterator[tuple[AudioWriter, Path | None]]:
     """Open the output: a stream, or a temporary path that becomes the target when all went well."""
     rate = options.sample_rate or signal.sample_rate
-    sample_format = options.sample_format or WIDENED.get(SampleFormat(signal.sample_format), SampleFormat(signal.sample_format))
+    sample_format = options.sample_format or WIDENED.get(
+        SampleFormat(signal.sample_format), SampleFormat(signal.sample_format)
+    )
     first = signal.scaled(start, rate)
     with ExitStack() as stack:
-        path = None
+        path, suffix = None, None
         if isinstance(target, (str, Path)):
-            path = stack.enter_context(atomic_output(Path(target), overwrite=overwrite))
+            suffix = Path(target).suffix
+            target = path = stack.enter_context(atomic_output(Path(target), overwrite=overwrite))
         writer = open_writer(
-            target if path is None else path,
+            target,
             sample_rate=rate,
             channels=signal.channels,
             sample_format=sample_format,
             n_samples=n_samples,
-            suffix=Path(target).suffix if isinstance(target, (str, Path)) else None,
+            suffix=suffix,
             first_sample=first,
         )
         yield stack.enter_context(writer), path
 
 
-def read_encoded(source: Path | str | BinaryIO) -> Encoded:
-    """Read an .rvq file's codes, levels and angles; no model and no torch.
-
-    Raises:
-        FormatError: The file is damaged or truncated.
-        ModelError: The entropy tables that the file uses aren't at hand.
-    """
-    with ExitStack() as stack:
-        reader = RvqReader(_open_rvq(stack, source))
-        blocks = list(reader.blocks(tables_for(reader.header)))
-        return gather(reader.header.signal, blocks, reader.tail.end.n_samples if reader.tail else 0)
-
-
-def write_encoded(
-    target: Path | str | BinaryIO,
-    encoded: Encoded,
-    *,
-    entropy: str = "auto",
-    chunk_s: int = DEFAULT_CHUNK_S,
-    tags: Mapping[str, str] | None = None,
-    overwrite: bool = False,
-) -> int:
-    """Write codes, levels and angles as an .rvq file and return its size in bytes; no model and no torch.
-
-    Raises:
-        OutputError: The target exists or can't be written.
-        ModelError: "static" is asked for and the model's entropy tables aren't at hand.
-        ValueError: An option is out of range.
-    """
-    signal = encoded.signal
-    tables = static_tables(signal.fingerprint) if entropy != "raw" else None
-    header = Header(signal=signal, chunk_blocks=_chunk_blocks(chunk_s, signal), table_ids=_ids(tables))
-    with ExitStack() as stack:
-        writer = RvqWriter(_open_output(stack, None, target, overwrite), header)
-        for number, chunk in enumerate(_batched(encoded.blocks(), header.chunk_blocks)):
-            end = min(encoded.n_samples, header.chunk_start(number + 1))
-            writer.write_blocks(chunk, end - header.chunk_start(number), tables, entropy)
-        writer.finish(tags or {}, None)
-        return writer.n_bytes
-
-
-def load_for(header: Header, device: str = "auto") -> Codec:
-    """Return the model that a file names, ready to run.
-
-    Raises:
-        ModelError: It isn't at hand.
-        DeviceError: The device isn't there.
-    """
-    from rvqcodec.weights.load import load_model  # here, since it imports torch
-
-    return load_model(find_fingerprint(header.signal.fingerprint, header.signal.model), device)
-
-
-def static_tables(fingerprint: str) -> StaticTables | None:
-    """Return the static entropy tables of a model, or None where it has none."""
-    for found in list_models():
-        if found.fingerprint == fingerprint and found.tables_path.is_file():
-            return StaticTables(*read_tables(found.tables_path))
-    return None
-
-
-def tables_for(header: Header) -> StaticTables | None:
-    """Return the static entropy tables that a file may use, or None where they aren't at hand."""
-    paths = [model.tables_path for model in list_models() if model.tables_path.is_file()]
-    found = [StaticTables(*read_tables(path)) for path in paths] if header.table_ids else []
-    return next((tables for tables in found if tables.id in header.table_ids), None)
-
-
 def default_threads() -> int:
     """Return how many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _chunk_blocks(chunk_s: int, signal: Signal) -> int:
-    n_blocks = round(chunk_s / signal.block_s)
-    most = MAX_CHUNK_FRAMES // signal.frames_per_block
-    if not 1 <= n_blocks <= most:
-        raise ValueError(f"chunks of {chunk_s} s: the length is 1 to {int(most * signal.block_s)} s")
-    return n_blocks
-
-
-def _ids(tables: StaticTables | None) -> tuple[str, ...]:
-    return () if tables is None else (tables.id,)
-
-
-def _batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:
-    iterator = iter(items)
-    while batch := list(itertools.islice(iterator, size)):
-        yield batch
-
-
-def _open_output(stack: ExitStack, source: Path | str | BinaryIO | None, target: Path | str | BinaryIO, overwrite: bool) -> BinaryIO:
-    """Return the stream to write to: the target itself, or a temporary file that becomes it when all went well."""
-    if not isinstance(target, (str, Path)):
-        return target
-    check_output(Path(source) if isinstance(source, (str, Path)) else None, Path(target), overwrite=overwrite)
-    return stack.enter_context(stack.enter_context(atomic_output(Path(target), overwrite=overwrite)).open("wb"))
-
-
-def _open_rvq(stack: ExitStack, source: Path | str | BinaryIO) -> BinaryIO:
-    """Return the stream to read from.
-
-    Raises:
-        AudioError: There is no such file, or it can't be read.
-    """
-    if not isinstance(source, (str, Path)):
-        return source
-    try:
-        return stack.enter_context(Path(source).open("rb"))
-    except OSError as error:
-        raise AudioError(error.strerror or "it can't be read") from error
 
 
 class _Counter:
@@ -460,7 +382,9 @@ def _silent(_: float) -> None:
     """Report no progress."""
 
 
-def _result(header: Header, n_source: int, n_bytes: int, n_samples: int | None = None, rate: int = 0, n_clipped: int = 0) -> Result:
+def _result(
+    header: Header, n_source: int, n_bytes: int, n_samples: int | None = None, rate: int = 0, n_clipped: int = 0
+) -> Result:
     signal = header.signal
     source_s = n_source / signal.sample_rate
     written = n_source if n_samples is None else n_samples

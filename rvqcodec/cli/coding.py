@@ -23,7 +23,8 @@ from rvqcodec.formats.header import MAX_CHUNK_FRAMES
 from rvqcodec.formats.stream import RvqReader
 from rvqcodec.formats.verify import verify
 from rvqcodec.models.config import CodecConfig
-from rvqcodec.pipeline import DecodeOptions, EncodeOptions, Result, decode_file, encode_file, load_codec, tables_for
+from rvqcodec.pipeline import DecodeOptions, EncodeOptions, Result, decode_file, encode_file, load_codec
+from rvqcodec.tables import tables_for
 from rvqcodec.times import format_time, parse_time
 from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_model
 

@@ -106,7 +106,7 @@ def _tables(header: Header) -> StaticTables | None:
     """Return the static entropy tables that a file may use; the pipeline loads slowly, so only when they are wanted."""
     if not header.table_ids:
         return None
-    from rvqcodec.pipeline import tables_for
+    from rvqcodec.tables import tables_for
 
     return tables_for(header)
 

@@ -18,7 +18,9 @@ class DepthwiseConv(nn.Conv1d):
     def forward(self, x: Tensor) -> Tensor:
         """Return the convolved activations [batch, frames, width]."""
         image = x.unsqueeze(1).permute(0, 3, 1, 2)
-        y = functional.conv2d(image, self.weight.unsqueeze(2), self.bias, padding=(0, self.padding[0]), groups=self.groups)
+        y = functional.conv2d(
+            image, self.weight.unsqueeze(2), self.bias, padding=(0, self.kernel_size[0] // 2), groups=self.groups
+        )
         return y.permute(0, 2, 3, 1).squeeze(1)
 
 

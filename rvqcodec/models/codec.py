@@ -120,7 +120,9 @@ class Codec(nn.Module):
             ModelError: It was coded by another codec.
         """
         if encoded.signal.fingerprint != self.fingerprint:
-            raise ModelError(f"coded by {encoded.signal.model} ({encoded.signal.fingerprint}), not by {self.name} ({self.fingerprint})")
+            raise ModelError(
+                f"coded by {encoded.signal.model} ({encoded.signal.fingerprint}), not by {self.name} ({self.fingerprint})"
+            )
         pieces = [
             restore_block(streams, block.levels, block.angles, self.config.level_dbfs)
             for block, streams in decode_blocks(self, encoded.blocks(), n_threads)

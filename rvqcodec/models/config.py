@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import json
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
 
 from rvqcodec.errors import ModelError
 
@@ -47,7 +49,7 @@ class CodecConfig:
             "a second holds whole frames": self.sample_rate % self.hop_length == 0,
             "band edges rise from 0 to mdct_size": self.band_edges[0] == 0
             and self.band_edges[-1] == self.mdct_size
-            and all(low < high for low, high in zip(self.band_edges, self.band_edges[1:], strict=False)),
+            and all(low < high for low, high in pairwise(self.band_edges)),
             "search stops rise to n_codebooks": self.search_stops[-1] == self.n_codebooks
             and list(self.search_stops) == sorted(set(self.search_stops)),
             "kernel_size is odd": self.kernel_size % 2 == 1,
@@ -112,13 +114,23 @@ class CodecConfig:
             unknown = sorted(set(values) - set(types))
             if unknown:
                 raise ModelError(f"the model's configuration has an unknown key: {unknown[0]}")
-            return cls(**{key: _typed(key, value, str(types[key])) for key, value in values.items()})
+            typed: dict[str, Any] = {key: _typed(key, value, str(types[key])) for key, value in values.items()}
+            return cls(**typed)
         except (ValueError, TypeError, IndexError) as error:
             raise ModelError("the model's configuration can't be read") from error
 
     def geometry(self) -> bytes:
         """Return what codes mean besides the codebooks, as bytes for the fingerprint."""
-        names = ("sample_rate", "mdct_size", "merge", "band_edges", "waveform_dim", "n_codebooks", "codebook_size", "level_dbfs")
+        names = (
+            "sample_rate",
+            "mdct_size",
+            "merge",
+            "band_edges",
+            "waveform_dim",
+            "n_codebooks",
+            "codebook_size",
+            "level_dbfs",
+        )
         return json.dumps({name: getattr(self, name) for name in names}, sort_keys=True).encode()
 
 

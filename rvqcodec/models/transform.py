@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -70,7 +71,7 @@ class BandEnergies(nn.Module):
     def __init__(self, edges: tuple[int, ...], merge: int) -> None:
         super().__init__()
         self.merge = merge
-        widths = torch.tensor([high - low for low, high in zip(edges, edges[1:], strict=False)])
+        widths = torch.tensor([high - low for low, high in pairwise(edges)])
         member = torch.repeat_interleave(torch.eye(len(widths)), widths, dim=1)
         self.register_buffer("mean", torch.zeros(len(widths)))
         self.register_buffer("scale", torch.ones(()))

@@ -63,7 +63,9 @@ def code_blocks(
 
     with _pool(n_threads) as pool:
         for members, jobs in _ahead(start, windows(blocks, codec.config.window_blocks), n_threads):
-            yield from _cut_codes(members, [job and job.result() for job in jobs], n_layers, codec.config.hop_length)
+            yield from _cut_codes(
+                members, [None if job is None else job.result() for job in jobs], n_layers, codec.config.hop_length
+            )
 
 
 def decode_blocks(
@@ -83,7 +85,7 @@ def decode_blocks(
 
     def start(window: Window[CodedBlock]) -> tuple[list[CodedBlock], list[Future[Samples] | None]]:
         codes, n_layers, sounding = _frames_in_context(window, codec)
-        heard = sounding[:, context - 1 : 1 - context].any(1)
+        heard: npt.NDArray[np.bool_] = np.any(sounding[:, context - 1 : 1 - context], axis=1)
         jobs = [
             pool.submit(codec.decode_window, codes[stream], n_layers, sounding[stream]) if heard[stream] else None
             for stream in range(len(codes))
@@ -110,7 +112,9 @@ def _pool(n_threads: int) -> ThreadPoolExecutor:
 Started = TypeVar("Started")
 
 
-def _ahead(start: Callable[[Window[Block]], Started], items: Iterable[Window[Block]], n_ahead: int) -> Iterator[Started]:
+def _ahead(
+    start: Callable[[Window[Block]], Started], items: Iterable[Window[Block]], n_ahead: int
+) -> Iterator[Started]:
     """Start items in order, `n_ahead` before the one that is waited for."""
     started: deque[Started] = deque()
     for item in items:
@@ -129,7 +133,9 @@ def _samples_in_context(window: Window[LevelledBlock], context: int) -> Samples:
     return np.concatenate([head, *(block.samples for block in members), tail], 1)
 
 
-def _frames_in_context(window: Window[CodedBlock], codec: Codec) -> tuple[Codes, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+def _frames_in_context(
+    window: Window[CodedBlock], codec: Codec
+) -> tuple[Codes, npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Return a window's codes [streams, layers, frames], layers [frames] and which frames sound [streams, frames], with context."""
     before, members, after = window
     size, context = codec.config.frame_rate, codec.config.decoder_context
@@ -143,12 +149,15 @@ def _frames_in_context(window: Window[CodedBlock], codec: Codec) -> tuple[Codes,
             frames = slice(place * size, place * size + block.codes.shape[2])
             codes[:, :, frames] = block.codes
             n_layers[frames] = block.n_layers
-            sounding[:, frames] = (block.levels[1] != SILENT)[:, None] & (block.n_layers > 0)
+            coded = np.not_equal(block.levels[1:2], SILENT).T
+            sounding[:, frames] = coded & (block.n_layers > 0)
     kept = slice(size - context, (len(blocks) - 1) * size + context)
     return codes[:, :, kept], n_layers[kept], sounding[:, kept]
 
 
-def _cut_codes(members: list[LevelledBlock], codes: list[Codes | None], n_layers: int, hop_length: int) -> Iterator[CodedBlock]:
+def _cut_codes(
+    members: list[LevelledBlock], codes: list[Codes | None], n_layers: int, hop_length: int
+) -> Iterator[CodedBlock]:
     """Cut a window's codes into its blocks, zeros where a stream is silent."""
     size = members[0].samples.shape[1] // hop_length
     for place, block in enumerate(members):

@@ -56,7 +56,9 @@ def find_model(name: str) -> ModelFile:
     path = data_folder() / (name + SUFFIX)
     if name != Path(name).name or not path.is_file():
         known = ", ".join(model.name for model in list_models()) or "none"
-        raise ModelError(f"no model is called {name!r}", f"known models: {known} (rvq models list), or the path of a {SUFFIX} file")
+        raise ModelError(
+            f"no model is called {name!r}", f"known models: {known} (rvq models list), or the path of a {SUFFIX} file"
+        )
     return read_model_file(path)
 
 
@@ -74,7 +76,10 @@ def find_fingerprint(fingerprint: str, name: str) -> ModelFile:
         if model.fingerprint == fingerprint:
             return model
     known = ", ".join(f"{model.name} ({model.fingerprint})" for model in list_models())
-    raise ModelError(f"the file needs the model {name!r} with fingerprint {fingerprint}", f"at hand: {known}; name another with --model")
+    raise ModelError(
+        f"the file needs the model {name!r} with fingerprint {fingerprint}",
+        f"at hand: {known}; name another with --model",
+    )
 
 
 def read_model_file(path: Path) -> ModelFile:
