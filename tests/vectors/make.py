@@ -1,0 +1,176 @@
+"""Makes golden vectors of a model: `python tests/vectors/make.py NAME`. Tests never run this; what exists is never changed.
+
+NAME is a model's name, the path of its weights, or "tiny", whose weights are made here on the first run. Beside the .rvq
+files stand `NAME.json` (hashes, and for files that must fail the error) and the decoded waves as NAME-*.npz: int16 `wave`
+[channels, samples] times `scale`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+FOLDER = Path(__file__).parent
+sys.path.insert(0, str(FOLDER.parent))
+
+from tiny import read_file, tiny_codec, write_file  # noqa: E402
+
+from rvqcodec.errors import FormatError  # noqa: E402
+from rvqcodec.formats.entropy import TOTAL, StaticTables  # noqa: E402
+from rvqcodec.formats.recover import recover  # noqa: E402
+from rvqcodec.formats.sections import SIGNATURE, pack_section  # noqa: E402
+from rvqcodec.formats.tail import Source  # noqa: E402
+from rvqcodec.formats.verify import verify  # noqa: E402
+from rvqcodec.weights.load import load_model, save_model  # noqa: E402
+from rvqcodec.weights.registry import find_model, read_model_file  # noqa: E402
+from rvqcodec.weights.tables import read_tables, write_tables  # noqa: E402
+
+SOURCE = Source(n_bytes=123, digest=bytes(range(16)), effort=4, encoder="rvqcodec vectors")
+
+
+def make_tiny():
+    path = FOLDER / "tiny.safetensors"
+    if not path.exists():
+        codec = tiny_codec()
+        save_model(codec, path)
+        write_tables(path.with_name("tiny.static.safetensors"), counted_tables(codec), codec.name, codec.fingerprint)
+    return path
+
+
+def counted_tables(codec):
+    """Return the frequencies of the codes of some waves, one added to each count, uint32 [layers, codebook_size]."""
+    codes = codec.encode(make_wave(codec.config.sample_rate, 40 * codec.config.sample_rate, 1, seed=7), 4).codes[0]
+    counts = np.stack([np.bincount(layer, minlength=codec.config.codebook_size) + 1 for layer in codes])
+    frequencies = counts * (TOTAL // counts.sum(1, keepdims=True))
+    frequencies[np.arange(len(counts)), counts.argmax(1)] += TOTAL - frequencies.sum(1)
+    return frequencies.astype(np.uint32)
+
+
+def make_wave(rate, n_samples, channels, seed=0):
+    """Return noise and chirps that come and go, with a stretch of silence after the middle."""
+    rng = np.random.default_rng(seed)
+    time = np.arange(n_samples) / rate
+    chirp = np.sin(2 * np.pi * rate * (0.02 * time + 0.01 * time**2))
+    voice = (0.2 * chirp + 0.05 * rng.standard_normal(n_samples)) * (1.1 + np.sin(3 * time))
+    pan = 0.6 + 0.5 * np.arange(channels)
+    wave = np.cos(pan)[:, None] * voice + 0.02 * rng.standard_normal((channels, n_samples))
+    wave[:, int(0.5 * n_samples) : int(0.8 * n_samples)] = 0
+    return wave.astype(np.float32)
+
+
+def make_files(codec, tables):
+    """Return the vectors by name: .rvq files as bytes."""
+    rate, whole = codec.config.sample_rate, codec.name == "tiny"
+    n_layers = min(12, codec.config.n_codebooks)
+    stereo = codec.encode(make_wave(rate, int(5.7 * rate) if whole else int(2.3 * rate), 2), n_layers)
+    tags = {"artist": "nobody", "title": "golden é"}
+    files = {"stereo": write_file(stereo, tables, chunk_blocks=2, tags=tags, source=SOURCE)}
+    if not whole:
+        return files
+    mono, three = (codec.encode(make_wave(rate, int(3.01 * rate), n, seed=n), 4) for n in (1, 3))
+    files["mono-static"] = write_file(mono, tables, "static", chunk_blocks=10)
+    files["raw"] = write_file(stereo, None, "raw", chunk_blocks=3)
+    files["three-channels"] = write_file(three, tables, chunk_blocks=1)
+    files["empty"] = write_file(codec.encode(np.zeros((2, 0), np.float32), 4), tables)
+    broken = bytearray(files["stereo"][:-60])
+    starts = [i for i in range(len(broken)) if broken[i : i + 4] == b"CODE"]
+    broken[starts[1] - 10] ^= 1
+    broken[starts[1] + 9] ^= 1
+    target = io.BytesIO()
+    recover(bytes(broken), target, tables)
+    files["recovered"] = target.getvalue()
+    return files
+
+
+def sections(data):
+    found, position = [], len(SIGNATURE)
+    while position < len(data):
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        found.append((data[position : position + 4], data[position + 8 : position + 8 + length]))
+        position += 12 + length
+    return found
+
+
+def joined(found):
+    return SIGNATURE + b"".join(pack_section(kind, payload) for kind, payload in found)
+
+
+def flipped(data, place):
+    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+
+
+def make_failures(data):
+    """Return files that must be refused, by name; at least one of each class of error."""
+    parts, code = sections(data), data.index(b"CODE")
+    (kind, head), rest = parts[0], parts[1:]
+    return {
+        "empty-file": b"",
+        "text-mode": data.replace(b"\r\n", b"\n"),
+        "newer-major": joined([(kind, b"\2" + head[1:]), *rest]),
+        "unknown-required": joined([*parts[:-2], (b"NEW.", b"?"), *parts[-2:]]),
+        "nine-channels": joined([(kind, head[:6] + b"\t" + head[7:]), *rest]),
+        "reserved-field": joined([(kind, head[:26] + b"\1" + head[27:]), *rest]),
+        "long-section": data[: code + 4] + b"\xff\xff\xff\x7f" + data[code + 8 :],
+        "bytes-after-the-end": data + b"x",
+        "payload-damaged": flipped(data, code + 120),
+        "head-damaged": flipped(data, code + 12),
+        "header-damaged": flipped(data, 20),
+        "chunks-swapped": joined([parts[0], parts[2], parts[1], *parts[3:]]),
+        "end-contradicts": joined([*parts[:-1], (b"END.", bytes([parts[-1][1][0] ^ 1]) + parts[-1][1][1:])]),
+        "cut-in-a-chunk": data[: code + 100],
+        "cut-before-the-end": data[:-41],
+        "no-header": SIGNATURE,
+    }
+
+
+def write_new(path, data):
+    if path.exists() and path.read_bytes() != data:
+        raise SystemExit(f"{path.name} exists and is not changed; this run would have made another")
+    path.write_bytes(data)
+
+
+def describe(name, codec, data, tables):
+    """Write one vector with its wave and return what a test compares."""
+    _, codes = verify(io.BytesIO(data), tables, deep=True)
+    write_new(FOLDER / f"{name}.rvq", data)
+    wave = codec.decode(read_file(data, tables))
+    scale = float(np.abs(wave).max(initial=1e-9)) / 32767
+    if not (FOLDER / f"{name}.npz").exists():
+        np.savez_compressed(FOLDER / f"{name}.npz", wave=np.round(wave / scale).astype(np.int16), scale=scale)
+    return {"file": hashlib.sha256(data).hexdigest(), "codes": codes}
+
+
+def describe_failure(name, data, tables):
+    write_new(FOLDER / f"{name}.rvq", data)
+    try:
+        verify(io.BytesIO(data), tables, deep=True)
+    except FormatError as error:
+        return {"error": type(error).__name__, "message": error.message}
+    raise SystemExit(f"{name} is not refused")
+
+
+def main(name):
+    file = read_model_file(make_tiny()) if name == "tiny" else find_model(name)
+    codec = load_model(file, "cpu")
+    tables = StaticTables(*read_tables(file.tables_path)) if file.tables_path.is_file() else None
+    files = make_files(codec, tables)
+    found = {
+        "fingerprint": codec.fingerprint,
+        "tables": tables.id if tables else None,
+        "vectors": {f"{codec.name}-{key}": describe(f"{codec.name}-{key}", codec, data, tables) for key, data in files.items()},
+        "must_fail": {},
+    }
+    if name == "tiny":
+        failures = make_failures(files["stereo"])
+        found["must_fail"] = {f"fail-{key}": describe_failure(f"fail-{key}", data, tables) for key, data in failures.items()}
+    path = FOLDER / f"{codec.name}.json"
+    write_new(path, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

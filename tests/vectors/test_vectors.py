@@ -1,0 +1,134 @@
+"""Golden vectors: fixed files give fixed codes and waves, fixed codes give fixed files. Only make.py writes them, by hand."""
+
+import hashlib
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tiny import range_decode, read_file, write_file
+
+from rvqcodec import errors
+from rvqcodec.formats.chunk import unpack_head
+from rvqcodec.formats.entropy import StaticTables
+from rvqcodec.formats.sections import CODE
+from rvqcodec.formats.stream import RvqReader
+from rvqcodec.formats.verify import verify
+from rvqcodec.weights.load import load_model
+from rvqcodec.weights.registry import find_model, read_model_file
+from rvqcodec.weights.tables import read_tables
+
+FOLDER = Path(__file__).parent
+WEIGHTS = {"tiny": FOLDER / "tiny.safetensors"}
+"""Where the weights of a set of vectors are; of the others their name is known to the registry."""
+
+SETS = sorted(path.stem for path in FOLDER.glob("*.json"))
+TINY = ["empty", "mono-static", "raw", "recovered", "stereo", "three-channels"]
+FAILURES = 16
+
+
+def described(name):
+    return json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8"))
+
+
+VECTORS = [(model, vector) for model in SETS for vector in described(model)["vectors"]]
+MUST_FAIL = [(model, vector) for model in SETS for vector in described(model)["must_fail"]]
+
+
+def file_of(model):
+    return read_model_file(WEIGHTS[model]) if model in WEIGHTS else find_model(model)
+
+
+def tables_of(model):
+    path = file_of(model).tables_path
+    return StaticTables(*read_tables(path)) if path.is_file() else None
+
+
+@pytest.fixture(scope="module")
+def codecs():
+    return {model: load_model(file_of(model), "cpu") for model in SETS}
+
+
+def test_none_is_missing():
+    assert "tiny" in SETS
+    assert sorted(described("tiny")["vectors"]) == [f"tiny-{name}" for name in TINY]
+    assert len(described("tiny")["must_fail"]) == FAILURES
+    listed = {f"{vector}.rvq" for _, vector in VECTORS + MUST_FAIL}
+    assert listed == {path.name for path in FOLDER.glob("*.rvq")}
+
+
+def test_every_class_of_error_has_a_file():
+    found = {described(model)["must_fail"][vector]["error"] for model, vector in MUST_FAIL}
+    assert found == {error.__name__ for error in errors.FormatError.__subclasses__()}
+
+
+@pytest.mark.parametrize("model", SETS)
+def test_the_model_is_the_vectors(model, codecs):
+    assert codecs[model].fingerprint == described(model)["fingerprint"]
+    tables = tables_of(model)
+    assert (tables.id if tables else None) == described(model)["tables"]
+
+
+@pytest.mark.parametrize(("model", "vector"), VECTORS)
+def test_a_file_gives_its_codes(model, vector):
+    data = (FOLDER / f"{vector}.rvq").read_bytes()
+    expected = described(model)["vectors"][vector]
+    assert hashlib.sha256(data).hexdigest() == expected["file"]
+    assert verify(io.BytesIO(data), tables_of(model), deep=True)[1] == expected["codes"]
+
+
+@pytest.mark.parametrize(("model", "vector"), [pair for pair in VECTORS if not pair[1].endswith("recovered")])
+def test_codes_give_their_file(model, vector):
+    """But for a recovered file: its whole chunks still know the levels of the blocks in those that were lost."""
+    data, tables = (FOLDER / f"{vector}.rvq").read_bytes(), tables_of(model)
+    reader = RvqReader(io.BytesIO(data))
+    tail = reader.read_tail()
+    tables = tables if reader.header.table_ids else None
+    entropy = "static" if vector.endswith("-static") else "auto"
+    written = write_file(
+        read_file(data, tables), tables, entropy, chunk_blocks=reader.header.chunk_blocks, tags=tail.tags, source=tail.source
+    )
+    assert written == data
+
+
+@pytest.mark.parametrize(("model", "vector"), VECTORS)
+def test_codes_give_their_wave(model, vector, codecs):
+    stored = np.load(FOLDER / f"{vector}.npz")
+    expected = stored["wave"] * stored["scale"]
+    encoded = read_file((FOLDER / f"{vector}.rvq").read_bytes(), tables_of(model))
+    wave = codecs[model].decode(encoded)
+    assert wave.shape == expected.shape
+    assert np.abs(wave - expected).max(initial=0) < 1e-4 + float(stored["scale"])
+
+
+@pytest.mark.parametrize(("model", "vector"), MUST_FAIL)
+def test_a_file_must_fail(model, vector):
+    expected = described(model)["must_fail"][vector]
+    with pytest.raises(errors.FormatError) as caught:
+        verify(io.BytesIO((FOLDER / f"{vector}.rvq").read_bytes()), tables_of(model), deep=True)
+    assert type(caught.value).__name__ == expected["error"] and caught.value.message == expected["message"]
+
+
+@pytest.mark.parametrize("vector", ["tiny-mono-static", "tiny-three-channels"])
+def test_the_specification_alone_decodes_the_payloads(vector):
+    """A range decoder written from SPEC.md, with big integers and no library, finds the same codes."""
+    data, tables = (FOLDER / f"{vector}.rvq").read_bytes(), tables_of("tiny")
+    header, codes = RvqReader(io.BytesIO(data)).header, read_file(data, tables).codes
+    position, first, n_found = data.index(CODE), 0, 0
+    while data[position : position + 4] == CODE:
+        length = int.from_bytes(data[position + 4 : position + 8], "little")
+        payload = data[position + 8 : position + 8 + length]
+        head, start = unpack_head(payload, header)
+        sounding = np.repeat(head.levels[1:-1] != 0, 50, 0)[: codes.shape[2] - first].T
+        streams = np.flatnonzero(sounding.any(1))
+        for index, entry in enumerate(head.entries):
+            layer, stream = index // len(streams), streams[index % len(streams)]
+            expected = codes[stream, layer, first : first + sounding.shape[1]][sounding[stream]].tolist()
+            if entry.mode == 1:
+                piece = payload[start : start + entry.n_bytes]
+                assert range_decode(piece, tables.frequencies[layer], len(expected)) == expected
+                n_found += 1
+            start += entry.n_bytes
+        position, first = position + length + 12, first + 50 * header.chunk_blocks
+    assert n_found >= 4
