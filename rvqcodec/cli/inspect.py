@@ -103,7 +103,7 @@ def _verify_one(name: str, deep: bool) -> Outcome:
 
 
 def _tables(header: Header) -> StaticTables | None:
-    """Return the static entropy tables that a file may use; the pipeline loads slowly, so only when they are wanted."""
+    """Return the static entropy tables that a file may use, loaded only where it may use some."""
     if not header.table_ids:
         return None
     from rvqcodec.tables import tables_for
