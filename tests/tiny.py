@@ -117,9 +117,7 @@ def fitting_tables(n_layers):
 
 def write_file(encoded, tables=None, entropy="auto", chunk_blocks=2, tags=None, source=None):
     """Return an .rvq file as bytes."""
-    header = Header(
-        signal=encoded.signal, chunk_blocks=chunk_blocks, table_ids=() if tables is None else (tables.id,)
-    )
+    header = Header(signal=encoded.signal, chunk_blocks=chunk_blocks, table_ids=() if tables is None else (tables.id,))
     file = io.BytesIO()
     writer = RvqWriter(file, header)
     blocks = list(encoded.blocks())

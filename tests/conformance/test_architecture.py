@@ -82,7 +82,9 @@ def test_one_package_is_installed_with_its_data(tmp_path):
             continue
         (tree / name).parent.mkdir(parents=True, exist_ok=True)
         (tree / name).write_bytes(path.read_bytes() if path.stat().st_size < 1 << 20 else b"")
-    done = run(sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), str(tree))
+    done = run(
+        sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation", "-q", "-w", str(tmp_path), str(tree)
+    )
     assert done.returncode == 0, done.stderr
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()

@@ -80,7 +80,10 @@ def test_every_flipped_byte_with_checks_made_right_again(mask):
         payload = bytearray(DATA[first + 8 : first + 8 + length])
         payload[place] ^= mask
         for end in range(12, length - 3):
-            if crc32c(DATA[first + 8 : first + 8 + end]).to_bytes(4, "little") == DATA[first + 8 + end : first + 12 + end]:
+            if (
+                crc32c(DATA[first + 8 : first + 8 + end]).to_bytes(4, "little")
+                == DATA[first + 8 + end : first + 12 + end]
+            ):
                 payload[end : end + 4] = crc32c(bytes(payload[:end])).to_bytes(4, "little")
         data = DATA[:first] + pack_section(b"CODE", bytes(payload)) + DATA[first + 12 + length :]
         for tables in (TABLES, make_tables(1, 16, seed=9)):
@@ -175,7 +178,9 @@ def test_the_largest_chunk_that_is_possible_takes_little_memory():
     signal = make_signal(channels=8, rotated=False, n_layers=64, frames_per_block=8192, codebook_size=65536)
     header = Header(signal=signal, chunk_blocks=1)
     n_samples = header.chunk_start(1)
-    data = SIGNATURE + pack_section(b"HEAD", pack_header(header)) + pack_section(b"CODE", lost_chunk(header, 0, n_samples))
+    data = (
+        SIGNATURE + pack_section(b"HEAD", pack_header(header)) + pack_section(b"CODE", lost_chunk(header, 0, n_samples))
+    )
     assert len(data) < 200
     assert peak(lambda: refused(data)) < MEMORY_LIMIT
     assert peak(lambda: survived(data)) < MEMORY_LIMIT

@@ -86,7 +86,9 @@ def test_the_grid_is_consistent(header, number):
 def test_chunk_heads(data):
     header = Header(signal=make_signal(), chunk_blocks=3)
     n_blocks, n_layers = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 4))
-    levels = np.array(data.draw(st.lists(st.tuples(*[st.integers(0, 255)] * 2), min_size=n_blocks + 2, max_size=n_blocks + 2)))
+    levels = np.array(
+        data.draw(st.lists(st.tuples(*[st.integers(0, 255)] * 2), min_size=n_blocks + 2, max_size=n_blocks + 2))
+    )
     entry = st.builds(Entry, st.integers(0, 65_536), st.integers(0, 3), st.integers(0, 65_535))
     n_entries = n_layers * int((levels[1:-1] != 0).any(0).sum())
     angles = data.draw(st.lists(st.integers(0, 511), min_size=n_blocks + 2, max_size=n_blocks + 2))
@@ -139,7 +141,9 @@ def coded(draw):
     tables = make_tables(1, size, seed=draw(st.integers(0, 999)), skew=draw(st.sampled_from([0.1, 1, 5, 50, 400])))
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     n_frames = draw(st.one_of(st.integers(0, 12), st.integers(0, 600)))
-    likely = np.searchsorted(np.cumsum(tables.frequencies[0].astype(np.int64)), rng.integers(0, TOTAL, n_frames), "right")
+    likely = np.searchsorted(
+        np.cumsum(tables.frequencies[0].astype(np.int64)), rng.integers(0, TOTAL, n_frames), "right"
+    )
     unlikely = draw(st.sampled_from([0.0, 0.05, 1.0]))
     codes = np.where(rng.random(n_frames) < unlikely, rng.integers(0, size, n_frames), likely)
     return tables, codes.astype(np.uint16), size
@@ -176,7 +180,10 @@ def test_a_table_with_all_but_one_count_each_for_one_entry(size, favourite, n_fr
 def files(draw):
     channels = draw(st.integers(1, 3))
     signal = make_signal(
-        channels=channels, rotated=channels == 2, n_layers=draw(st.integers(1, 4)), sample_rate=draw(st.sampled_from([1000, 800, 441, 53]))
+        channels=channels,
+        rotated=channels == 2,
+        n_layers=draw(st.integers(1, 4)),
+        sample_rate=draw(st.sampled_from([1000, 800, 441, 53])),
     )
     n_samples = draw(st.integers(0, 7 * signal.sample_rate))
     encoded = make_encoded(signal, n_samples, seed=draw(st.integers(0, 99)), silent=draw(st.sampled_from([0, 0.4, 1])))

@@ -43,7 +43,7 @@ def sealed(data):
 
 
 def test_a_head_has_these_bytes():
-    body = bytes.fromhex("03" "01" "dc0b" "0900" "0800" "0706" "0005" "00" "01" "ff03" "02" "09" "3412" "04" "ffff")
+    body = bytes.fromhex("0301dc0b09000800070600050001ff030209341204ffff")
     assert pack_head(HEAD) == sealed(body)
     head, start = unpack_head(pack_head(HEAD) + b"rest", HEADER)
     assert equal(head, HEAD) and start == len(body) + 4
@@ -146,7 +146,9 @@ def test_damage_costs_its_layer_and_those_above(layer):
 def test_a_cut_payload_keeps_the_layers_before_the_cut():
     encoded, payload = make_chunk(silent=0)
     head, start = unpack_head(payload, HEADER)
-    codes, n_layers = decode_codes(payload[: start + head.with_layers(3).n_payload_bytes - 1], start, head, HEADER, None)
+    codes, n_layers = decode_codes(
+        payload[: start + head.with_layers(3).n_payload_bytes - 1], start, head, HEADER, None
+    )
     assert n_layers == 2 and np.array_equal(codes[:, :2], encoded.codes[:, :2])
 
 

@@ -15,7 +15,13 @@ def u16(*codes):
 
 @pytest.mark.parametrize(
     ("codes", "codebook_size", "packed"),
-    [((1, 2, 3), 4, "6c"), ((0, 1023, 0), 1024, "003ff000"), ((4, 0), 5, "80"), ((65535,), 65536, "ffff"), ((0,), 2, "00")],
+    [
+        ((1, 2, 3), 4, "6c"),
+        ((0, 1023, 0), 1024, "003ff000"),
+        ((4, 0), 5, "80"),
+        ((65535,), 65536, "ffff"),
+        ((0,), 2, "00"),
+    ],
 )
 def test_raw_codes_are_bits_high_bit_first(codes, codebook_size, packed):
     assert encode_layer(u16(*codes), 0, Mode.RAW, codebook_size, None).hex() == packed

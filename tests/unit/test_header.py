@@ -114,7 +114,9 @@ def test_a_newer_minor_version_may_say_more():
     assert pack_header(found) == pack_header(HEADER), "what is written holds no more than this version knows"
 
 
-@pytest.mark.parametrize(("name", "message"), [(b"\xff\xfe\xfd\xfc", "UTF-8"), (b"a\nbc", "printable"), (b"a\x1b[m", "printable")])
+@pytest.mark.parametrize(
+    ("name", "message"), [(b"\xff\xfe\xfd\xfc", "UTF-8"), (b"a\nbc", "printable"), (b"a\x1b[m", "printable")]
+)
 def test_a_name_is_printable_text(name, message):
     with pytest.raises(LimitError, match=message):
         unpack_header(pack_header(HEADER)[:-4] + name)
@@ -135,7 +137,16 @@ def test_blocks_that_are_no_whole_number_of_samples_give_whole_frames_back():
 
 @pytest.mark.parametrize(
     ("n_chunks", "n_samples", "spans"),
-    [(0, 0, True), (0, 1, False), (1, 0, False), (1, 1, True), (1, 10_000, True), (1, 10_001, False), (2, 10_000, False), (2, 10_001, True)],
+    [
+        (0, 0, True),
+        (0, 1, False),
+        (1, 0, False),
+        (1, 1, True),
+        (1, 10_000, True),
+        (1, 10_001, False),
+        (2, 10_000, False),
+        (2, 10_001, True),
+    ],
 )
 def test_all_chunks_but_the_last_are_whole(n_chunks, n_samples, spans):
     assert HEADER.spans(n_chunks, n_samples) is spans

@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -83,7 +85,7 @@ def test_a_panned_voice_leaves_the_second_stream_silent(angle):
 def test_a_turning_axis_takes_the_nearer_turn():
     wave = np.concatenate([panned(angle, SIZE, seed=angle) for angle in range(0, 720, 20)])
     angles = [int(block.angles[1]) for block in levelled(wave, True)]
-    turns = [(after - before + 256) % 512 - 256 for before, after in zip(angles, angles[1:], strict=False)]
+    turns = [(after - before + 256) % 512 - 256 for before, after in pairwise(angles)]
     assert max(map(abs, turns)) < 40 and sum(turns) > 900
 
 
@@ -114,13 +116,13 @@ def test_no_audio_has_no_blocks():
 def test_levels_of_the_neighbours_are_told():
     blocks = levelled(stepping(), False)
     assert not blocks[0].levels[0].any() and not blocks[-1].levels[2].any()
-    for one, other in zip(blocks, blocks[1:], strict=False):
+    for one, other in pairwise(blocks):
         assert np.array_equal(one.levels[1:], other.levels[:2])
 
 
 def test_a_level_falls_no_more_than_15_db_beside_a_louder_block():
     blocks = levelled(stepping(), False)
-    for one, other in zip(blocks, blocks[1:], strict=False):
+    for one, other in pairwise(blocks):
         near = one.levels[1].astype(int), other.levels[1].astype(int)
         both = (near[0] > 0) & (near[1] > 0)
         assert (np.abs(near[0] - near[1])[both] <= 3 * 20).all()

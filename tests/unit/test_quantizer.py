@@ -31,7 +31,8 @@ def test_one_candidate_takes_the_nearest_entry_in_each_layer(codec):
 def test_more_candidates_leave_less_error(codec):
     latent = latents(400)
     errors = [
-        (codec.quantizer.decode(codec.quantizer.encode(latent, 4, n)) - latent).square().mean().item() for n in (1, 4, 16)
+        (codec.quantizer.decode(codec.quantizer.encode(latent, 4, n)) - latent).square().mean().item()
+        for n in (1, 4, 16)
     ]
     assert errors[0] > errors[1] >= 0.999 * errors[2]
 

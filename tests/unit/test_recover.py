@@ -159,7 +159,9 @@ def test_a_silent_file_with_a_hole_is_recovered():
 def test_a_forged_end_makes_no_large_file():
     signal = make_signal(channels=8, rotated=False, frames_per_block=1, sample_rate=800)
     header = Header(signal=signal, chunk_blocks=8192)
-    end = End(n_samples=header.chunk_start(4000), n_chunks=4000, modes=0, digest=bytes(8), n_index_bytes=0, n_optional_bytes=0)
+    end = End(
+        n_samples=header.chunk_start(4000), n_chunks=4000, modes=0, digest=bytes(8), n_index_bytes=0, n_optional_bytes=0
+    )
     start = SIGNATURE + pack_section(b"HEAD", pack_header(header)) + pack_section(b"CODE", lost_chunk(header, 0, 100))
     target = io.BytesIO()
     recover(start + bytes(100_000) + pack_section(b"END.", pack_end(end)), target, None)

@@ -22,7 +22,10 @@ def test_crc32c_of_the_standard_example():
 
 
 def test_a_section_has_these_bytes():
-    assert pack_section(b"abcd", b"xy").hex() == "61626364020000007879" + crc32c(b"abcd\2\0\0\0xy").to_bytes(4, "little").hex()
+    assert (
+        pack_section(b"abcd", b"xy").hex()
+        == "61626364020000007879" + crc32c(b"abcd\2\0\0\0xy").to_bytes(4, "little").hex()
+    )
 
 
 def test_read_inverts_pack():
@@ -54,7 +57,9 @@ def test_a_type_is_text(kind):
         read_section(io.BytesIO(kind + bytes(8)))
 
 
-@pytest.mark.parametrize(("kind", "limit"), [*LIMITS.items(), (b"CODE", MAX_SECTION_BYTES), (b"abcd", MAX_SECTION_BYTES)])
+@pytest.mark.parametrize(
+    ("kind", "limit"), [*LIMITS.items(), (b"CODE", MAX_SECTION_BYTES), (b"abcd", MAX_SECTION_BYTES)]
+)
 def test_a_length_past_its_limit_is_refused_before_reading(kind, limit):
     class OnlyHead(io.BytesIO):
         def read(self, n_bytes=-1):
@@ -65,7 +70,9 @@ def test_a_length_past_its_limit_is_refused_before_reading(kind, limit):
         read_section(OnlyHead(kind + (limit + 1).to_bytes(4, "little")))
 
 
-@pytest.mark.parametrize(("kind", "optional"), [(b"tags", True), (b"zzzz", True), (b"CODE", False), (b"0abc", False), (b".abc", False)])
+@pytest.mark.parametrize(
+    ("kind", "optional"), [(b"tags", True), (b"zzzz", True), (b"CODE", False), (b"0abc", False), (b".abc", False)]
+)
 def test_a_lower_case_letter_first_makes_a_section_optional(kind, optional):
     assert is_optional(kind) is optional
 

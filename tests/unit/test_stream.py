@@ -106,7 +106,7 @@ def test_other_tables_than_the_files_are_noticed():
 def test_an_unknown_optional_section_is_skipped():
     sections = pieces(write_file(ENCODED, tags={"title": "x"}))
     for place in (-3, -2):
-        changed = sections[:place] + [(b"zzzz", b"whatever")] + sections[place:]
+        changed = [*sections[:place], (b"zzzz", b"whatever"), *sections[place:]]
         end = unpack_end(changed[-1][1])
         end = dataclasses.replace(end, n_optional_bytes=end.n_optional_bytes + 20)
         data = joined([*changed[:-1], (b"END.", pack_end(end))])
@@ -118,7 +118,7 @@ def test_an_unknown_optional_section_is_skipped():
 def test_an_unknown_required_section_is_refused(place):
     sections = pieces(write_file(ENCODED, tags={"title": "x"}))
     with pytest.raises(VersionError, match="a section ZZZZ that this version doesn't know") as caught:
-        read_file(joined(sections[:place] + [(b"ZZZZ", b"")] + sections[place:]))
+        read_file(joined([*sections[:place], (b"ZZZZ", b""), *sections[place:]]))
     assert caught.value.hint == "upgrade rvqcodec"
 
 

@@ -57,7 +57,14 @@ def test_weights_that_do_not_fit_are_refused(path):
 
 @pytest.mark.parametrize(
     "data",
-    [b"", b"\0" * 8, b"\xff" * 16, (9).to_bytes(8, "little") + b"not json!", (2).to_bytes(8, "little") + b"[]", (2).to_bytes(8, "little") + b"{}"],
+    [
+        b"",
+        b"\0" * 8,
+        b"\xff" * 16,
+        (9).to_bytes(8, "little") + b"not json!",
+        (2).to_bytes(8, "little") + b"[]",
+        (2).to_bytes(8, "little") + b"{}",
+    ],
 )
 def test_other_files_are_no_models(tmp_path, data):
     (tmp_path / "x.safetensors").write_bytes(data)

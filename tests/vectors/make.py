@@ -162,12 +162,16 @@ def main(name):
     found = {
         "fingerprint": codec.fingerprint,
         "tables": tables.id if tables else None,
-        "vectors": {f"{codec.name}-{key}": describe(f"{codec.name}-{key}", codec, data, tables) for key, data in files.items()},
+        "vectors": {
+            f"{codec.name}-{key}": describe(f"{codec.name}-{key}", codec, data, tables) for key, data in files.items()
+        },
         "must_fail": {},
     }
     if name == "tiny":
         failures = make_failures(files["stereo"])
-        found["must_fail"] = {f"fail-{key}": describe_failure(f"fail-{key}", data, tables) for key, data in failures.items()}
+        found["must_fail"] = {
+            f"fail-{key}": describe_failure(f"fail-{key}", data, tables) for key, data in failures.items()
+        }
     path = FOLDER / f"{codec.name}.json"
     write_new(path, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
 

@@ -87,7 +87,12 @@ def test_codes_give_their_file(model, vector):
     tables = tables if reader.header.table_ids else None
     entropy = "static" if vector.endswith("-static") else "auto"
     written = write_file(
-        read_file(data, tables), tables, entropy, chunk_blocks=reader.header.chunk_blocks, tags=tail.tags, source=tail.source
+        read_file(data, tables),
+        tables,
+        entropy,
+        chunk_blocks=reader.header.chunk_blocks,
+        tags=tail.tags,
+        source=tail.source,
     )
     assert written == data
 
