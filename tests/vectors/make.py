@@ -1,6 +1,6 @@
-"""Makes golden vectors of a model: `python tests/vectors/make.py NAME`. Tests never run this; what exists is never changed.
+"""Makes golden vectors of a model: `python tests/vectors/make.py [NAME]`. Tests never run this; what exists is never changed.
 
-NAME is a model's name, the path of its weights, or "tiny", whose weights are made here on the first run. Beside the .rvq
+NAME is a model's name, the path of its weights, or "tiny" (the default), whose weights are made here on the first run. Beside the .rvq
 files stand `NAME.json` (hashes, and for files that must fail the error) and the decoded waves as NAME-*.npz: int16 `wave`
 [channels, samples] times `scale`.
 """
@@ -177,4 +177,4 @@ def main(name):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1] if len(sys.argv) > 1 else "tiny")
