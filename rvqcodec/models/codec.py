@@ -181,5 +181,9 @@ class Codec(nn.Module):
         try:
             with torch.inference_mode():
                 yield self.silence.device
-        except torch.OutOfMemoryError as error:
-            raise DeviceError("the device has no memory left", "try --device cpu") from error
+        except RuntimeError as error:  # torch has no class for a full CPU or a failed device
+            if "memory" in str(error):
+                raise DeviceError("no memory is left for the model", "try --threads 1, or --device cpu") from error
+            if self.silence.device.type != "cpu":
+                raise DeviceError(f"the device failed: {error}", "try --device cpu") from error
+            raise
