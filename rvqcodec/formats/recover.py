@@ -188,12 +188,18 @@ def _pieces(data: bytes, position: int, header: Header) -> Iterator[tuple[int, F
         piece, n_bytes = _piece(data, position, header)
         if piece is not None:
             yield position, piece
-            position += n_bytes
-            continue
+            if not _ran_over(data, position + n_bytes, piece) or n_vain + n_bytes > PATIENCE_BYTES:
+                position += n_bytes
+                continue
         n_vain += n_bytes
         step = 1 if n_vain < PATIENCE_BYTES else n_bytes
         landmark = LANDMARK.search(data, position + step)
         position = landmark.start() if landmark else len(data)
+
+
+def _ran_over(data: bytes, end: int, piece: Found | Section) -> bool:
+    """Tell whether bytes were cut out of a damaged chunk, so that what follows it begins before its `end`."""
+    return isinstance(piece, Found) and not piece.intact and LANDMARK.match(data, end) is None
 
 
 def _piece(data: bytes, position: int, header: Header) -> tuple[Found | Section | None, int]:

@@ -92,6 +92,13 @@ def test_a_missing_chunk_becomes_silence():
     assert read_file(data, TABLES).n_samples == 9500
 
 
+def test_bytes_cut_out_of_a_chunk_cost_no_other():
+    data, report = saved(DATA[: STARTS[2] - 40] + DATA[STARTS[2] - 25 :])
+    assert [loss.number for loss in report.losses] == [1] and 0 < report.losses[0].n_layers < 4
+    found = read_file(data, TABLES)
+    assert np.array_equal(found.codes[:, :, 200:], ENCODED.codes[:, :, 200:])
+
+
 def test_bytes_between_chunks_are_passed_over():
     for between in (b"CODE", b"rubbish" * 99, b"CODEtags" * 9, DATA[: STARTS[1]]):
         data, report = saved(DATA[: STARTS[2]] + between + DATA[STARTS[2] :])
