@@ -47,13 +47,14 @@ def quantize(codebooks: Tensor, latent: Tensor, n_layers: Tensor) -> Quantized:
     order = torch.argsort(n_layers, descending=True, stable=True)
     residual = latent[order].reshape(-1, dim).clone()
     counts, sums = torch.zeros_like(codebooks[..., 0]), torch.zeros_like(codebooks)
+    n_items = (n_layers > torch.arange(len(codebooks), device=latent.device)[:, None]).sum(1).tolist()
     spare = []
     for layer, codebook in enumerate(codebooks):
-        n_rows = frames * int((n_layers > layer).sum())
+        n_rows = frames * n_items[layer]
         rows = residual[:n_rows]
         spare.append(rows[:: max(1, n_rows // RESTARTS_A_LAYER)][:RESTARTS_A_LAYER].clone())
         codes = nearest(codebook, rows)
-        counts[layer] = torch.bincount(codes, minlength=len(codebook))
+        counts[layer].index_add_(0, codes, torch.ones_like(rows[:, 0]))
         sums[layer].index_add_(0, codes, rows)
         rows -= codebook[codes]
     left = torch.empty_like(latent)

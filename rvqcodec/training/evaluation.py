@@ -105,13 +105,15 @@ def measure(
     Raises:
         RvqError: The measures aren't installed.
     """
-    distance = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies)
+    device = codec.silence.device
+    distance = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies).to(device)
     rows = []
     for clip in clips:
         for n_layers, decoded in zip(
             layer_counts, decode_layers(codec, clip.wave, layer_counts, n_candidates), strict=True
         ):
-            mel = float(distance.mel_distance(torch.from_numpy(decoded)[None], torch.from_numpy(clip.wave)[None]))
+            pair = (torch.from_numpy(wave)[None].to(device) for wave in (decoded, clip.wave))
+            mel = float(distance.mel_distance(*pair))
             pesq = pesq_wideband(clip.wave, decoded) if clip.kind == "speech" else math.nan
             rows.append(Measurement(clip.name, clip.kind, n_layers, pesq, visqol(clip.wave, decoded), mel))
     return rows

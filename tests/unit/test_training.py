@@ -371,6 +371,9 @@ def fake_session(monkeypatch, tmp_path, **changes):
 
 def test_session_runs_from_nothing_and_continues(monkeypatch, tmp_path):
     sessions.train(fake_session(monkeypatch, tmp_path))
+    log = (tmp_path / "run" / "losses.csv").read_text()
+    sessions.train(fake_session(monkeypatch, tmp_path, settings=replace(SETTINGS, steps=9)))
+    assert (tmp_path / "run" / "losses.csv").read_text() == log
     adversarial = replace(SETTINGS, steps=2, stage="adversarial", discriminator_width=2)
     init = str(tmp_path / "run" / "checkpoint.pt")
     sessions.train(fake_session(monkeypatch, tmp_path, folder=tmp_path / "next", settings=adversarial, init=init))
