@@ -33,6 +33,7 @@ MANIFEST = "manifest.jsonl"
 SILENCE_DBFS = -60.0
 MINIMUM_S = 0.1
 VALID_PERCENT = 2
+G722_DECODER = ("ffmpeg", "-v", "error", "-f", "g722", "-i", "pipe:0")
 
 Int16 = npt.NDArray[np.int16]
 
@@ -157,11 +158,10 @@ def find_package(debs: Path, name: str) -> Path:
     """
     debs.mkdir(parents=True, exist_ok=True)
     if not list(debs.glob(f"{name}_*.deb")):
-        process = subprocess.run(["apt-get", "download", name], cwd=debs, capture_output=True, text=True, check=False)
+        process = _run(["apt-get", "download", name], cwd=debs)
         if process.returncode != 0:
-            raise RvqError(
-                f"cannot download {name}: {process.stderr.strip()}", hint="apt-get update, Debian bookworm main"
-            )
+            reason = process.stderr.decode(errors="replace").strip()
+            raise RvqError(f"cannot download {name}: {reason}", hint="apt-get update, Debian bookworm main")
     return max(debs.glob(f"{name}_*.deb"))
 
 
@@ -191,23 +191,7 @@ def decode(path: str, data: bytes) -> tuple[Int16, int]:
 
 def _decode_g722(data: bytes) -> npt.NDArray[np.float32]:
     """Return a G.722 file at 16 kHz: soundfile has no decoder for it, ffmpeg has."""
-    command = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-f",
-        "g722",
-        "-i",
-        "pipe:0",
-        "-f",
-        "f32le",
-        "-ac",
-        "1",
-        "-ar",
-        "16000",
-        "pipe:1",
-    ]
-    process = subprocess.run(command, input=data, capture_output=True, check=False)
+    process = _run([*G722_DECODER, "-f", "f32le", "-ac", "1", "-ar", "16000", "pipe:1"], data)
     if process.returncode != 0:
         raise AudioError(f"ffmpeg cannot decode G.722: {process.stderr.decode(errors='replace').strip()}")
     return np.frombuffer(process.stdout, dtype="<f4")
@@ -228,24 +212,17 @@ def _decode_or_none(item: tuple[str, bytes]) -> tuple[Int16, int] | None:
 def _add_package(
     folder: Path, deb: Path, package: Package, seen: set[str], executor: Executor | None
 ) -> list[Recording]:
-    version = _version(deb)
-    licence, files = "see copyright file", []
-    for path, data in read_package(deb):
-        if path == COPYRIGHT:
-            licence = licences(data.decode(errors="replace"))
-        elif (sha256 := hashlib.sha256(data).hexdigest()) not in seen:
-            seen.add(sha256)
-            files.append((path, data, sha256))
-    items = [(path, data) for path, data, _ in files]
+    """Append a package's audio to the corpus, then its lines to the manifest, and return them."""
+    version, (licence, files) = _version(deb), _new_files(deb, seen)
+    items = [(path, data) for path, (data, _) in files.items()]
     decoded = executor.map(_decode_or_none, items, chunksize=8) if executor else map(_decode_or_none, items)
     sizes = {kind: _size(folder, kind) for kind in KINDS}
     added: list[Recording] = []
-    for (path, _, sha256), result in zip(files, decoded, strict=True):
+    for (path, (_, sha256)), result in zip(files.items(), decoded, strict=True):
         if result is None:
             continue
         wave, rate = result
         kind = package.kind_of("/" + path)
-        _append(_audio_path(folder, kind), wave.tobytes())
         recording = Recording(
             package=package.name,
             version=version,
@@ -259,6 +236,7 @@ def _add_package(
             offset=sizes[kind],
             n_samples=len(wave),
         )
+        _append(_audio_path(folder, kind), wave.tobytes())
         sizes[kind] += len(wave)
         added.append(recording)
     lines = "".join(json.dumps(asdict(recording), ensure_ascii=False) + "\n" for recording in added)
@@ -266,11 +244,35 @@ def _add_package(
     return added
 
 
+def _new_files(deb: Path, seen: set[str]) -> tuple[str, dict[str, tuple[bytes, str]]]:
+    """Return a package's licences, and bytes and SHA-256 of the audio files by path whose bytes weren't seen before."""
+    licence, files = licences(""), {}
+    for path, data in read_package(deb):
+        if path == COPYRIGHT:
+            licence = licences(data.decode(errors="replace"))
+        elif (sha256 := hashlib.sha256(data).hexdigest()) not in seen:
+            seen.add(sha256)
+            files[path] = (data, sha256)
+    return licence, files
+
+
 def _version(deb: Path) -> str:
-    process = subprocess.run(["dpkg-deb", "-f", str(deb), "Version"], capture_output=True, text=True, check=False)
+    process = _run(["dpkg-deb", "-f", str(deb), "Version"])
     if process.returncode != 0:
         raise AudioError(f"{deb.name} is not a Debian package")
-    return process.stdout.strip()
+    return process.stdout.decode().strip()
+
+
+def _run(command: list[str], data: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
+    """Run a program to its end, `data` on its standard input.
+
+    Raises:
+        RvqError: The program isn't installed.
+    """
+    try:
+        return subprocess.run(command, input=data, cwd=cwd, capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise RvqError(f"{command[0]} is not installed", hint="needed: Debian or Ubuntu, and ffmpeg") from error
 
 
 def _audio_path(folder: Path, kind: str) -> Path:

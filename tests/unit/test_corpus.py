@@ -159,10 +159,16 @@ def test_corpus_is_built_once_without_copies_and_silence(tmp_path, debs):
 
 
 def test_package_that_cannot_be_had_is_an_error(tmp_path, monkeypatch):
-    result = subprocess.CompletedProcess([], 100, "", "E: Unable to locate package\n")
+    result = subprocess.CompletedProcess([], 100, b"", b"E: Unable to locate package\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: result)
     with pytest.raises(RvqError, match="Unable to locate"):
         corpus.find_package(tmp_path, "nothing-like-this")
+
+
+def test_missing_programs_are_named(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(RvqError, match="apt-get is not installed"):
+        corpus.find_package(tmp_path, "p")
 
 
 def test_damaged_manifest_is_refused(tmp_path):
