@@ -7,6 +7,7 @@ knows of the file as a whole, of its chunks, or of how its samples were read.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
@@ -14,13 +15,15 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from rvqcodec.encoded import ANGLE_STEPS, LEVEL_STEP_DB, LEVEL_ZERO_DB, SILENT, Angles, Levels
+from rvqcodec.encoded import ANGLE_STEPS, LEVEL_STEP_DB, LEVEL_ZERO_DB, SILENT, Angles, CodedBlock, Levels
 
 Samples = npt.NDArray[np.float32]
 Item = TypeVar("Item")
 
 FLOOR_DBFS = -72.0
 MAX_FALL_DB = 15.0
+MAX_MATCH_DB = 4.0
+MAX_FALL_STEPS = round(MAX_FALL_DB / LEVEL_STEP_DB)
 SILENCE_PEAK = 1e-6
 MARGIN_SAMPLES = 160
 INAUDIBLE = 1e-4
@@ -87,6 +90,48 @@ def level_blocks(
     limited = (_limit_fall(*near) for near in neighbours(levelled))
     for before, block, after in neighbours(limited):
         yield _apply_levels(before, block, after, rotated, target_dbfs)
+
+
+def match_levels(
+    decoded: Iterable[tuple[CodedBlock, Samples]], frames_per_block: int, target_dbfs: float
+) -> Iterator[tuple[CodedBlock, Samples]]:
+    """Bring each decoded stream to the loudness that its level promises, by gains interpolated between block centres.
+
+    A quantized spectrum comes out too quiet (measured: 1.6 dB for speech with 24 layers, 3.5 dB with 3). A level that the
+    encoder raised, to the floor or towards a louder neighbour's, promises nothing, nor does a block that is cut short.
+
+    Args:
+        decoded: Blocks with their streams [streams, block_size] at the encoder's level.
+        frames_per_block: Frames of a whole block.
+        target_dbfs: RMS that the encoder was given.
+    """
+    measured = (
+        (block, streams, _shortfalls(block, streams, frames_per_block, target_dbfs)) for block, streams in decoded
+    )
+    for before, (block, streams, own), after in neighbours(measured):
+        around = [own if near is None else near[2] for near in (before, after)]
+        gains = [
+            _decibels(_between([a, b, c], streams.shape[1])) for a, b, c in zip(around[0], own, around[1], strict=True)
+        ]
+        yield block, streams * np.stack(gains) if any(map(any, (*around, own))) else streams
+
+
+def _shortfalls(block: CodedBlock, streams: Samples, frames_per_block: int, target_dbfs: float) -> list[float]:
+    """Return by how many decibels each stream is quieter than its level, 0 where the level doesn't tell."""
+    if block.codes.shape[2] < frames_per_block:
+        return [0.0] * len(streams)
+    return [_shortfall(wave, block.levels[:, stream], target_dbfs) for stream, wave in enumerate(streams)]
+
+
+def _shortfall(wave: Samples, levels: Levels, target_dbfs: float) -> float:
+    before, own, after = map(int, levels)
+    lowest = round((FLOOR_DBFS - LEVEL_ZERO_DB) / LEVEL_STEP_DB)
+    raised = own <= max(lowest, max(before, after) - MAX_FALL_STEPS)
+    power = float(np.square(wave / _gain(levels, len(wave), target_dbfs)).mean(dtype=np.float64))
+    if own == SILENT or raised or power <= 0:
+        return 0.0
+    missing = LEVEL_STEP_DB * own + LEVEL_ZERO_DB - 10 * math.log10(power)
+    return min(MAX_MATCH_DB, max(-MAX_MATCH_DB, missing))
 
 
 def restore_block(samples: Samples, levels: Levels, angles: Angles, target_dbfs: float) -> Samples:
@@ -181,7 +226,7 @@ def _peaks(before: Block | None, block: Block, after: Block | None) -> npt.NDArr
 def _limit_fall(before: Block | None, block: Block, after: Block | None) -> Block:
     """Keep a level within reach of its louder neighbours', so that the curve between them stays near both."""
     near = [np.where(other.levels, other.levels, 0).astype(np.int64) for other in (before, after) if other is not None]
-    least = np.max([level - round(MAX_FALL_DB / LEVEL_STEP_DB) for level in near], axis=0) if near else 0
+    least = np.max([level - MAX_FALL_STEPS for level in near], axis=0) if near else 0
     levels = np.where(block.levels, np.maximum(block.levels, least), SILENT).astype(np.uint8)
     return Block(samples=block.samples, n_samples=block.n_samples, angle=block.angle, levels=levels)
 
@@ -207,9 +252,11 @@ def _gain(levels: Levels, n_samples: int, target_dbfs: float) -> Samples | np.fl
     held = [float(level) if level else float(own) for level in levels]
     if held[0] == held[1] == held[2]:
         return np.float32(10 ** ((target_dbfs - LEVEL_ZERO_DB - LEVEL_STEP_DB * own) / 20))
-    curve = _between(held, n_samples)
-    scale = np.float32(-LEVEL_STEP_DB * np.log(10) / 20)
-    gain: Samples = np.exp(curve * scale + np.float32((target_dbfs - LEVEL_ZERO_DB) * np.log(10) / 20))
+    return _decibels(np.float32(target_dbfs - LEVEL_ZERO_DB) - np.float32(LEVEL_STEP_DB) * _between(held, n_samples))
+
+
+def _decibels(curve: Samples) -> Samples:
+    gain: Samples = np.exp(curve * np.float32(np.log(10) / 20))
     return gain
 
 

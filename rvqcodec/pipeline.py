@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rvqcodec.encoded import CodedBlock, Signal
-from rvqcodec.errors import ModelError
 from rvqcodec.formats.audio import AudioReader, SampleFormat, open_reader
 from rvqcodec.formats.audio_out import AudioWriter, open_writer
 from rvqcodec.formats.files import atomic_output, check_output
@@ -225,11 +224,7 @@ def decode_file(
             check_output(Path(source) if isinstance(source, (str, Path)) else None, Path(target), overwrite=overwrite)
         reader = RvqReader(file)
         codec = codec or load_for(reader.header, device)
-        if codec.fingerprint != reader.header.signal.fingerprint:
-            named = reader.header.signal
-            raise ModelError(
-                f"the file needs {named.model} ({named.fingerprint}), not {codec.name} ({codec.fingerprint})"
-            )
+        codec.check(reader.header.signal)
         return _decode(reader, target, codec, options, overwrite, progress or _silent)
 
 
@@ -245,7 +240,7 @@ def _decode(
     rate = options.sample_rate or signal.sample_rate
     tail = reader.read_tail() if reader.file.seekable() else None
     start, end = _span(options, signal.sample_rate, tail)
-    first_fed = max(0, start // signal.block_start(1) - PREROLL_S)
+    first_fed = max(0, signal.blocks_until(start + 1) - 1 - PREROLL_S)
     first, coded = _coded_blocks(reader, tail, first_fed, end, codec.config.window_blocks)
     decoded = codec.decode_blocks(coded, options.n_threads or default_threads(), first, first_fed)
     restored = (restore_block(streams, block.levels, block.angles, level) for block, streams in decoded)
@@ -290,10 +285,10 @@ def _span(options: DecodeOptions, sample_rate: int, tail: Tail | None) -> tuple[
     """Return the first source sample wanted and the one after the last; None is the end that only the file's end tells."""
     if options.end is not None and options.duration is not None:
         raise ValueError("--end and --duration exclude each other")
-    start = parse_time(str(options.start), sample_rate)
-    end = None if options.end is None else parse_time(str(options.end), sample_rate)
+    start = parse_time(options.start, sample_rate)
+    end = None if options.end is None else parse_time(options.end, sample_rate)
     if options.duration is not None:
-        end = start + parse_time(str(options.duration), sample_rate)
+        end = start + parse_time(options.duration, sample_rate)
     if end is not None and end < start:
         raise ValueError("the part to decode ends before it starts")
     if tail is None:

@@ -10,27 +10,31 @@ CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)")
 
 def format_time(seconds: float) -> str:
     """Return seconds as M:SS.s, or H:MM:SS from an hour on."""
-    if seconds >= 3600:
+    if round(seconds * 10) >= 36_000:
         whole = round(seconds)
         return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
     tenths = round(seconds * 10)
     return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
 
 
-def parse_time(text: str, sample_rate: int) -> int:
+def parse_time(time: str | float, sample_rate: int) -> int:
     """Return a time as a count of samples.
 
     Args:
-        text: "90", "1:30.5", "1:02:03", or samples as "44100s".
+        time: Seconds, or text: "90", "1:30.5", "1:02:03", or samples as "44100s".
         sample_rate: Of the audio that the time is in, Hz.
 
     Raises:
-        ValueError: The text is none of these.
+        ValueError: It is none of these.
     """
-    if re.fullmatch(r"\d+s", text):
-        return int(text[:-1])
-    match = CLOCK.fullmatch(text)
+    if not isinstance(time, str):
+        if not 0 <= time < float("inf"):
+            raise ValueError(f"{time} is not a time: use seconds from 0 on")
+        return round(Fraction(time) * sample_rate)
+    if re.fullmatch(r"\d+s", time):
+        return int(time[:-1])
+    match = CLOCK.fullmatch(time)
     if not match:
-        raise ValueError(f"{text!r} is not a time: use seconds (90.5), MM:SS.mmm, HH:MM:SS or samples (44100s)")
+        raise ValueError(f"{time!r} is not a time: use seconds (90.5), MM:SS.mmm, HH:MM:SS or samples (44100s)")
     hours, minutes, seconds = (Fraction(part or 0) for part in match.groups())
     return round((hours * 3600 + minutes * 60 + seconds) * sample_rate)

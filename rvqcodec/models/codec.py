@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
 from rvqcodec.errors import DeviceError, ModelError
-from rvqcodec.levelling import LevelledBlock, level_blocks, restore_block
+from rvqcodec.levelling import LevelledBlock, level_blocks, match_levels, restore_block
 from rvqcodec.models.config import CodecConfig, fingerprint
 from rvqcodec.models.decoder import Decoder
 from rvqcodec.models.encoder import Encoder
@@ -119,13 +119,10 @@ class Codec(nn.Module):
         Raises:
             ModelError: It was coded by another codec.
         """
-        if encoded.signal.fingerprint != self.fingerprint:
-            raise ModelError(
-                f"coded by {encoded.signal.model} ({encoded.signal.fingerprint}), not by {self.name} ({self.fingerprint})"
-            )
+        self.check(encoded.signal)
         pieces = [
             restore_block(streams, block.levels, block.angles, self.config.level_dbfs)
-            for block, streams in decode_blocks(self, encoded.blocks(), n_threads)
+            for block, streams in self.decode_blocks(encoded.blocks(), n_threads)
         ]
         n_samples = -(-encoded.n_samples * self.config.sample_rate // encoded.signal.sample_rate)
         empty = np.zeros((0, encoded.signal.channels), np.float32)
@@ -140,8 +137,25 @@ class Codec(nn.Module):
     def decode_blocks(
         self, blocks: Iterable[CodedBlock], n_threads: int, first: int = 0, first_wanted: int = 0
     ) -> Iterator[tuple[CodedBlock, Wave]]:
-        """Yield coded blocks with their decoded streams, in constant memory (`windows.decode_blocks`)."""
-        return decode_blocks(self, blocks, n_threads, first, first_wanted)
+        """Yield coded blocks with their decoded streams at the encoder's level, in constant memory (`windows.decode_blocks`)."""
+        decoded = decode_blocks(self, blocks, n_threads, first, first_wanted)
+        return match_levels(decoded, self.config.frame_rate, self.config.level_dbfs)
+
+    def check(self, signal: Signal) -> None:
+        """Insist that this codec can decode what a file or an `Encoded` describes.
+
+        Raises:
+            ModelError: It was coded by another codec, or contradicts this one.
+        """
+        if signal.fingerprint != self.fingerprint:
+            raise ModelError(
+                f"the codes need the model {signal.model} ({signal.fingerprint}), not {self.name} ({self.fingerprint})"
+            )
+        config = self.config
+        own = (config.sample_rate, config.hop_length, config.frame_rate, config.codebook_size)
+        named = (signal.model_sample_rate, signal.hop_length, signal.frames_per_block, signal.codebook_size)
+        if own != named or signal.n_layers > config.n_codebooks:
+            raise ModelError(f"the description of the codes contradicts their model {self.name}")
 
     @property
     def block_size(self) -> int:

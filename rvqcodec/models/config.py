@@ -44,15 +44,13 @@ class CodecConfig:
 
     def __post_init__(self) -> None:
         sizes = [getattr(self, field.name) for field in dataclasses.fields(self) if field.type == "int"]
+        if not all(isinstance(size, int) and size > 0 for size in sizes):
+            raise ModelError("the model's configuration has a size that isn't positive")
         checks = {
-            "sizes are positive": all(isinstance(size, int) and size > 0 for size in sizes),
             "a second holds whole frames": self.sample_rate % self.hop_length == 0,
-            "band edges rise from 0 to mdct_size": self.band_edges[0] == 0
-            and self.band_edges[-1] == self.mdct_size
-            and all(low < high for low, high in pairwise(self.band_edges)),
-            "search stops rise to n_codebooks": self.search_stops[-1] == self.n_codebooks
-            and list(self.search_stops) == sorted(set(self.search_stops)),
-            "kernel_size is odd": self.kernel_size % 2 == 1,
+            "band edges rise from 0 to mdct_size": _rises(self.band_edges, 0, self.mdct_size),
+            "search stops rise to n_codebooks": _rises((0, *self.search_stops), 0, self.n_codebooks),
+            "kernel_size is odd and above 1": self.kernel_size % 2 == 1 and self.kernel_size > 1,
             "the context is shorter than a block": max(self.encoder_context, self.decoder_context) <= self.frame_rate,
         }
         broken = [rule for rule, holds in checks.items() if not holds]
@@ -111,6 +109,8 @@ class CodecConfig:
         types = {field.name: field.type for field in dataclasses.fields(cls)}
         try:
             values = json.loads(text)
+            if not isinstance(values, dict):
+                raise TypeError("not an object")
             unknown = sorted(set(values) - set(types))
             if unknown:
                 raise ModelError(f"the model's configuration has an unknown key: {unknown[0]}")
@@ -132,6 +132,11 @@ class CodecConfig:
             "level_dbfs",
         )
         return json.dumps({name: getattr(self, name) for name in names}, sort_keys=True).encode()
+
+
+def _rises(numbers: tuple[int, ...], first: int, last: int) -> bool:
+    ends = len(numbers) > 1 and (numbers[0], numbers[-1]) == (first, last)
+    return ends and all(low < high for low, high in pairwise(numbers))
 
 
 def _typed(key: str, value: object, kind: str) -> object:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError, torch as safetensors
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
 from torch import Tensor
 
 from rvqcodec.errors import DeviceError, ModelError
@@ -65,8 +65,8 @@ def save_model(codec: Codec, path: Path) -> None:
     tensors = {key: _stored(key, value) for key, value in codec.state_dict().items()}
     metadata = {"name": codec.name, "fingerprint": codec.fingerprint, "config": codec.config.to_json()}
     part = path.with_name(f".{path.name}.part")
-    safetensors.save_file(tensors, part, metadata)
-    os.replace(part, path)
+    part.write_bytes(safetensors.save(tensors, metadata))
+    part.replace(path)
 
 
 def _stored(key: str, value: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from safetensors import SafetensorError, torch as safetensors
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
 from torch import Tensor
 
 from rvqcodec.errors import ModelError

@@ -27,8 +27,8 @@ def test_json_inverts_itself():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"sample_rate": -48_000}, "sizes are positive"),
-        ({"codebook_size": 0}, "sizes are positive"),
+        ({"sample_rate": -48_000}, "a size that isn.t positive"),
+        ({"codebook_size": 0}, "a size that isn.t positive"),
         ({"sample_rate": 801}, "whole frames"),
         ({"band_edges": (0, 2, 7)}, "band edges"),
         ({"band_edges": (1, 2, 8)}, "band edges"),
@@ -37,6 +37,8 @@ def test_json_inverts_itself():
         ({"search_stops": (4, 2, 4)}, "search stops"),
         ({"kernel_size": 4}, "odd"),
         ({"kernel_size": 99}, "context"),
+        ({"kernel_size": 1}, "odd and above 1"),
+        ({"mdct_size": 0}, "a size that isn.t positive"),
     ],
 )
 def test_a_configuration_follows_its_rules(changes, message):
@@ -53,7 +55,7 @@ def test_a_configuration_follows_its_rules(changes, message):
         ('{"merge": true}', "bad value for merge"),
         ('{"merge": 2.0}', "bad value for merge"),
         ('{"band_edges": [0, "x"]}', "bad value for band_edges"),
-        ('{"band_edges": []}', "can't be read"),
+        ('{"band_edges": []}', "band edges"),
         ('{"level_dbfs": null}', "bad value for level_dbfs"),
         ('{"n_bands": 3}', "unknown key: n_bands"),
     ],

@@ -1,5 +1,7 @@
 """The networks: transforms invert, and what lies outside the context doesn't matter."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -111,7 +113,7 @@ def test_a_codec_refuses_what_another_coded(codec: Codec) -> None:
     encoded = codec.encode(wave, n_layers=2)
     stranger = tiny_codec()
     stranger.quantizer.codebooks.add_(1.0)
-    with pytest.raises(ModelError, match="coded by"):
+    with pytest.raises(ModelError, match="the codes need the model"):
         stranger.decode(encoded)
 
 
@@ -119,3 +121,10 @@ def test_decode_returns_the_length_that_was_encoded(codec: Codec) -> None:
     for channels, n_samples in ((1, 1), (2, 777), (3, 2 * codec.block_size + 5)):
         wave = np.random.default_rng(n_samples).standard_normal((channels, n_samples)).astype(np.float32) * 0.1
         assert codec.decode(codec.encode(wave, n_layers=2)).shape == wave.shape
+
+
+def test_a_codec_refuses_a_description_that_contradicts_it(codec: Codec) -> None:
+    signal = codec.signal(codec.config.sample_rate, 1, 2)
+    for change in ({"codebook_size": 8}, {"hop_length": 8}, {"n_layers": 5}, {"frames_per_block": 25}):
+        with pytest.raises(ModelError, match="contradicts"):
+            codec.check(dataclasses.replace(signal, **change))
