@@ -1,8 +1,6 @@
 """`python -m rvqcodec` is `rvq`."""
 
-import sys
-
-from rvqcodec.cli import main
+from rvqcodec.cli import command
 
 if __name__ == "__main__":
-    sys.exit(main())
+    command()

@@ -1,5 +1,5 @@
 """The command `rvq`: the only part of the package that knows typer and rich."""
 
-from rvqcodec.cli.entry import main
+from rvqcodec.cli.entry import command, main
 
-__all__ = ["main"]
+__all__ = ["command", "main"]

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import sys
 import traceback
 from collections.abc import Sequence
+from typing import NoReturn
 
 from rvqcodec.cli.text import print_error
 from rvqcodec.errors import RvqError
@@ -52,6 +54,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Exception as error:
         tell(error, debug="--debug" in arguments)
         return status_of(error)
+
+
+def command() -> NoReturn:
+    """Run `rvq` as a process of its own.
+
+    Where torch was imported, the interpreter isn't taken down piece by piece: that takes 0.8 s and does nothing for the user.
+    All files are closed and renamed by then.
+    """
+    status = main()
+    if "torch" in sys.modules:
+        for stream in (sys.stdout, sys.stderr):
+            with contextlib.suppress(OSError, ValueError):
+                stream.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def status_of(error: BaseException) -> int:
