@@ -229,12 +229,7 @@ def decode_file(
 
 
 def _decode(
-    reader: RvqReader,
-    target: Place,
-    codec: Codec,
-    options: DecodeOptions,
-    overwrite: bool,
-    progress: Progress,
+    reader: RvqReader, target: Place, codec: Codec, options: DecodeOptions, overwrite: bool, progress: Progress
 ) -> Result:
     signal, level = reader.header.signal, codec.config.level_dbfs
     rate = options.sample_rate or signal.sample_rate
@@ -247,14 +242,17 @@ def _decode(
     resampled = resample(restored, codec.config.sample_rate, rate, signal.channels)
 
     def n_wanted() -> int | None:
-        n_total = end if end is not None else reader.tail.end.n_samples if reader.tail else None
-        return None if n_total is None else signal.scaled(n_total, rate) - signal.scaled(start, rate)
+        known = tail or reader.tail
+        ends = [stop for stop in (end, known.end.n_samples if known else None) if stop is not None]
+        return max(0, signal.scaled(min(ends), rate) - signal.scaled(start, rate)) if ends else None
 
     n_skipped = signal.scaled(start, rate) - signal.scaled(signal.block_start(first_fed), rate)
     wanted = _cut(resampled, n_skipped, n_wanted)
-    with _audio_output(target, signal, options, start, n_wanted(), overwrite) as (writer, path):
+    with _audio_output(target, signal, options, start, n_wanted() if tail else None, overwrite) as (writer, path):
         n_samples = _write_all(writer, wanted, rate, progress)
         found = tail or reader.tail
+        if found is not None:
+            _refuse_late_start(start, found.end.n_samples, signal.sample_rate)
         if options.tags and path is not None and found is not None:
             write_tags(path, found.tags)
     n_source, size = (found.end.n_samples, reader.size(found)) if found else (0, 0)
@@ -294,9 +292,13 @@ def _span(options: DecodeOptions, sample_rate: int, tail: Tail | None) -> tuple[
     if tail is None:
         return start, end
     n_samples = tail.end.n_samples
+    _refuse_late_start(start, n_samples, sample_rate)
+    return start, n_samples if end is None else min(end, n_samples)
+
+
+def _refuse_late_start(start: int, n_samples: int, sample_rate: int) -> None:
     if start > n_samples:
         raise ValueError(f"the part to decode starts after the end at {format_time(n_samples / sample_rate)}")
-    return start, n_samples if end is None else min(end, n_samples)
 
 
 def _cut(pieces: Iterable[Samples], n_skipped: int, n_wanted: Callable[[], int | None]) -> Iterator[Samples]:
@@ -326,12 +328,7 @@ def _write_all(writer: AudioWriter, pieces: Iterable[Samples], rate: int, progre
 
 @contextmanager
 def _audio_output(
-    target: Place,
-    signal: Signal,
-    options: DecodeOptions,
-    start: int,
-    n_samples: int | None,
-    overwrite: bool,
+    target: Place, signal: Signal, options: DecodeOptions, start: int, n_samples: int | None, overwrite: bool
 ) -> Iterator[tuple[AudioWriter, Path | None]]:
     """Open the output: a stream, or a temporary path that becomes the target when all went well."""
     rate = options.sample_rate or signal.sample_rate
