@@ -5,13 +5,16 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
+from types import FrameType
 from typing import NoReturn
 
 from rvqcodec.cli.text import print_error
 from rvqcodec.errors import RvqError
+from rvqcodec.formats.files import write_error
 
 BUG, USAGE, DEVICE, INTERRUPTED, CLOSED_PIPE = 1, 2, 8, 130, 141
 BUG_HINT = "this is a bug: please report it with what --debug prints"
@@ -62,6 +65,10 @@ def command() -> NoReturn:
     Where torch was imported, the interpreter isn't taken down piece by piece: that takes 0.8 s and does nothing for the user.
     All files are closed and renamed by then.
     """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # not what nohup ignores
+            signal.signal(number, _terminate)
     status = main()
     if "torch" in sys.modules:
         for stream in (sys.stdout, sys.stderr):
@@ -69,6 +76,27 @@ def command() -> NoReturn:
                 stream.flush()
         os._exit(status)
     sys.exit(status)
+
+
+def _terminate(number: int, _: FrameType | None) -> NoReturn:
+    """End as after Ctrl-C, without a half-written file, but with the signal's own status; a second signal ends at once."""
+    signal.signal(number, signal.SIG_DFL)
+    raise SystemExit(128 + number)
+
+
+def print_result(text: str) -> None:
+    """Print a line on standard output.
+
+    Raises:
+        OutputError: It can't be written.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _forget_stdout()
+        raise write_error(error) from error
 
 
 def status_of(error: BaseException) -> int:
@@ -117,7 +145,7 @@ def _typer_problem(error: BaseException) -> tuple[str, str]:
 
 
 def _forget_stdout() -> None:
-    """Let the interpreter's last flush of a closed pipe go nowhere."""
+    """Let the interpreter's last flush, to a closed pipe or a full disk, go nowhere."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, sys.stdout.fileno())
     os.close(nowhere)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rvqcodec.cli.entry import problem_of, status_of, tell
+from rvqcodec.cli.entry import print_result, problem_of, status_of, tell
 from rvqcodec.cli.text import printable, say, shown
 from rvqcodec.errors import OutputError, RvqError
 
@@ -48,12 +48,12 @@ class Report:
     def result(self, text: str) -> None:
         """Print on standard output what was asked for."""
         if self.quiet < 2 and not self.as_json:
-            print(text)
+            print_result(text)
 
     def record(self, fields: Mapping[str, Any]) -> None:
         """Print one JSON object on standard output."""
         if self.as_json:
-            print(json.dumps(fields), flush=True)
+            print_result(json.dumps(fields))
 
     @contextlib.contextmanager
     def bar(self, name: str, duration_s: float | None) -> Iterator[Callable[[float], None]]:

@@ -7,6 +7,7 @@ of the network, by one thread: so its shape, and with it every rounding, depends
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -104,9 +105,17 @@ def decode_blocks(
                 number += 1
 
 
-def _pool(n_threads: int) -> ThreadPoolExecutor:
-    """Return threads with one intra-op thread each: two of those on two windows beat two intra-op threads on one."""
-    return ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
+@contextlib.contextmanager
+def _pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
+    """Yield threads with one intra-op thread each: two of those on two windows beat two intra-op threads on one.
+
+    What hasn't begun when the block ends is dropped, so that an interrupt waits for no more than the running windows.
+    """
+    pool = ThreadPoolExecutor(n_threads, initializer=torch.set_num_threads, initargs=(1,))
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 Started = TypeVar("Started")
