@@ -166,7 +166,8 @@ def _measure_angles(blocks: Iterable[Block], rotated: bool) -> Iterator[Block]:
 
 
 def _product(a: Samples, b: Samples) -> float:
-    return float((a * b).sum(dtype=np.float64))
+    with np.errstate(over="ignore", invalid="ignore"):  # floats may be far past full scale
+        return float((a * b).sum(dtype=np.float64))
 
 
 def _nearest_axis(left: float, right: float, product: float, before: int) -> int:
@@ -205,7 +206,8 @@ def _unwrapped(angles: Angles) -> list[float]:
 def _measure_levels(before: Block | None, block: Block, after: Block | None) -> Block:
     """Measure each stream's level; a stream that is zero, or far under the other of its pair, is silent."""
     samples = block.samples
-    power = np.square(samples).sum(1, dtype=np.float64) / block.n_samples
+    with np.errstate(over="ignore", invalid="ignore"):  # floats may be far past full scale
+        power = np.square(samples).sum(1, dtype=np.float64) / block.n_samples
     quiet = _peaks(before, block, after) <= SILENCE_PEAK
     if len(samples) == 2:
         quiet |= power < INAUDIBLE * power.max()

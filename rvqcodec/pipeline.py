@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rvqcodec.encoded import CodedBlock, Signal
-from rvqcodec.formats.audio import AudioReader, SampleFormat, open_reader
+from rvqcodec.formats.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioReader, SampleFormat, open_reader
 from rvqcodec.formats.audio_out import AudioWriter, open_writer
 from rvqcodec.formats.files import atomic_output, check_output
 from rvqcodec.formats.header import Header
@@ -21,18 +21,16 @@ from rvqcodec.formats.tags import write_tags
 from rvqcodec.formats.tail import Source
 from rvqcodec.levelling import Samples, level_blocks, neighbours, restore_block
 from rvqcodec.opening import Place, open_output, open_rvq
-from rvqcodec.stored import DEFAULT_CHUNK_S, batched, chunk_header
-from rvqcodec.tables import static_tables, tables_for
+from rvqcodec.stored import DEFAULT_CHUNK_S, batched, chunk_header, tables_to_write
+from rvqcodec.tables import tables_for
 from rvqcodec.times import format_time, parse_time
 from rvqcodec.version import __version__
 from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_model
 
 if TYPE_CHECKING:
     from rvqcodec.models.codec import Codec
-    from rvqcodec.models.config import CodecConfig
 
 EFFORTS = {"fast": 1, "default": 4, "best": 16}
-ENTROPIES = ("auto", "raw", "static")
 DEFAULT_LAYERS = 12
 WIDENED = {
     SampleFormat.UNKNOWN: SampleFormat.S16,
@@ -63,6 +61,12 @@ class EncodeOptions:
     n_threads: int = 0
     tags: bool = True
 
+    def __post_init__(self) -> None:
+        if self.bitrate_kbps is not None and not 0 < self.bitrate_kbps < float("inf"):
+            raise ValueError(f"{self.bitrate_kbps:g} is not a bitrate in kbps")
+        if self.effort not in EFFORTS:
+            raise ValueError(f"effort {self.effort!r} is none of {', '.join(EFFORTS)}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeOptions:
@@ -82,6 +86,12 @@ class DecodeOptions:
     sample_format: SampleFormat | None = None
     n_threads: int = 0
     tags: bool = True
+
+    def __post_init__(self) -> None:
+        if self.sample_rate and not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
+            raise ValueError(
+                f"a sample rate of {self.sample_rate} Hz: {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} are possible"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,9 +174,9 @@ def encode_file(
 def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOptions, progress: Progress) -> Result:
     n_layers = options.n_layers
     if options.bitrate_kbps is not None:
-        n_layers = layers_for_bitrate(options.bitrate_kbps, audio.channels, codec.config)
+        n_layers = codec.config.layers_for_bitrate(options.bitrate_kbps, audio.channels)
     signal = codec.signal(audio.sample_rate, audio.channels, n_layers, int(audio.sample_format))
-    tables = static_tables(codec.fingerprint) if options.entropy != "raw" else None
+    tables = tables_to_write(codec.fingerprint, options.entropy)
     header = chunk_header(signal, options.chunk_s, tables)
     writer = RvqWriter(file, header)
     counter = _Counter()
@@ -182,12 +192,6 @@ def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOpt
     source = Source(n_bytes=n_bytes, digest=digest, effort=EFFORTS[options.effort], encoder=f"rvqcodec {__version__}")
     writer.finish(audio.tags() if options.tags else {}, source)
     return _result(header, counter.n_samples, writer.n_bytes)
-
-
-def layers_for_bitrate(kbps: float, channels: int, config: CodecConfig) -> int:
-    """Return how many layers give the nominal bitrate nearest to `kbps`, all channels together."""
-    bits_per_layer = channels * (config.codebook_size - 1).bit_length() * config.frame_rate
-    return min(config.n_codebooks, max(1, round(kbps * 1000 / bits_per_layer)))
 
 
 def decode_file(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
+from rvqcodec.encoded import MAX_CHANNELS, CodedBlock, Encoded, Signal, gather
 from rvqcodec.errors import DeviceError, ModelError
 from rvqcodec.levelling import LevelledBlock, level_blocks, match_levels, restore_block
 from rvqcodec.models.config import CodecConfig, fingerprint
@@ -102,16 +102,14 @@ class Codec(nn.Module):
             n_threads: Windows that are worked on side by side.
 
         Raises:
-            ValueError: The wave has another shape, or `n_layers` is out of range.
+            ValueError: The wave has another shape or isn't of floats, or a number is out of range.
         """
-        samples = np.atleast_2d(np.asarray(wave, np.float32)).T
-        if samples.ndim != 2 or not np.isfinite(samples).all():
-            raise ValueError("the wave must be finite numbers of shape [channels, n] or [n]")
+        samples = _samples(wave)
         size = self.block_size
         signal = self.signal(self.config.sample_rate, samples.shape[1], n_layers)
         cut = (samples[start : start + size] for start in range(0, len(samples), size))
         levelled = level_blocks(cut, size, signal.rotated, self.config.level_dbfs)
-        return gather(signal, code_blocks(self, levelled, n_layers, n_candidates, n_threads), len(samples))
+        return gather(signal, self.code_blocks(levelled, n_layers, n_candidates, n_threads), len(samples))
 
     def decode(self, encoded: Encoded, n_threads: int = 1) -> Wave:
         """Return the wave, float32 [channels, n] at `config.sample_rate`, of what `encode` or an .rvq file gave.
@@ -131,13 +129,25 @@ class Codec(nn.Module):
     def code_blocks(
         self, blocks: Iterable[LevelledBlock], n_layers: int, n_candidates: int, n_threads: int
     ) -> Iterator[CodedBlock]:
-        """Yield levelled blocks coded, in constant memory (`windows.code_blocks`)."""
+        """Yield levelled blocks coded, in constant memory (`windows.code_blocks`).
+
+        Raises:
+            ValueError: `n_candidates` or `n_threads` is out of range.
+        """
+        if not 1 <= n_candidates <= self.config.codebook_size:
+            raise ValueError(f"{n_candidates} candidates: 1 to {self.config.codebook_size} are possible")
+        _check_threads(n_threads)
         return code_blocks(self, blocks, n_layers, n_candidates, n_threads)
 
     def decode_blocks(
         self, blocks: Iterable[CodedBlock], n_threads: int, first: int = 0, first_wanted: int = 0
     ) -> Iterator[tuple[CodedBlock, Wave]]:
-        """Yield coded blocks with their decoded streams at the encoder's level, in constant memory (`windows.decode_blocks`)."""
+        """Yield coded blocks with their decoded streams at the encoder's level, in constant memory (`windows.decode_blocks`).
+
+        Raises:
+            ValueError: `n_threads` is below 1.
+        """
+        _check_threads(n_threads)
         decoded = decode_blocks(self, blocks, n_threads, first, first_wanted)
         return match_levels(decoded, self.config.frame_rate, self.config.level_dbfs)
 
@@ -201,3 +211,23 @@ class Codec(nn.Module):
             if self.silence.device.type != "cpu":
                 raise DeviceError(f"the device failed: {error}", "try --device cpu") from error
             raise
+
+
+def _samples(wave: npt.ArrayLike) -> Wave:
+    """Return a wave [channels, n] or [n] as float32 [n, channels]."""
+    found = np.asarray(wave)
+    if found.dtype.kind != "f":
+        raise ValueError(f"the wave is of {found.dtype}: floats are wanted, full scale 1")
+    samples = np.atleast_2d(found.astype(np.float32, copy=False)).T
+    if found.ndim not in (1, 2) or not 1 <= samples.shape[1] <= MAX_CHANNELS:
+        raise ValueError(
+            f"the wave has shape {found.shape}: [channels, n] or [n] is wanted, 1 to {MAX_CHANNELS} channels"
+        )
+    if not np.isfinite(samples).all():
+        raise ValueError("the wave has samples that aren't finite numbers")
+    return samples
+
+
+def _check_threads(n_threads: int) -> None:
+    if n_threads < 1:
+        raise ValueError(f"{n_threads} threads: 1 or more are possible")

@@ -95,6 +95,11 @@ class CodecConfig:
         """Return the first search stop at or past `n_layers`: the layers a search for `n_layers` runs through."""
         return next(stop for stop in self.search_stops if stop >= n_layers)
 
+    def layers_for_bitrate(self, kbps: float, channels: int) -> int:
+        """Return how many layers give the nominal bitrate nearest to `kbps`, all channels together."""
+        bits_per_layer = channels * (self.codebook_size - 1).bit_length() * self.frame_rate
+        return min(self.n_codebooks, max(1, round(kbps * 1000 / bits_per_layer)))
+
     def to_json(self) -> str:
         """Return the configuration as canonical JSON."""
         return json.dumps(dataclasses.asdict(self), sort_keys=True, separators=(",", ":"))
