@@ -11,6 +11,9 @@ from typing import Any
 
 from rvqcodec.errors import ModelError
 
+MAX_WEIGHTS = 1 << 28
+MAX_BLOCKS = 64
+MAX_SAMPLE_RATE = 768_000
 BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102, 122, 146, 174, 208, 248, 284, 320)
 
 
@@ -53,6 +56,12 @@ class CodecConfig:
             "kernel_size is odd and above 1": self.kernel_size % 2 == 1 and self.kernel_size > 1,
             "the context is shorter than a block": max(self.encoder_context, self.decoder_context) <= self.frame_rate,
         }
+        checks["the level is 0 dBFS or less"] = -100 < self.level_dbfs <= 0
+        checks["the sizes are within limits"] = (
+            self._n_weights() <= MAX_WEIGHTS
+            and max(self.window_blocks, *self._n_blocks()) <= MAX_BLOCKS
+            and self.sample_rate <= MAX_SAMPLE_RATE
+        )
         broken = [rule for rule, holds in checks.items() if not holds]
         if broken:
             raise ModelError(f"the model's configuration breaks a rule: {broken[0]}")
@@ -86,6 +95,20 @@ class CodecConfig:
     def decoder_context(self) -> int:
         """Frames on each side that a decoded frame depends on (blocks, input convolution, transform overlap)."""
         return self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1) + 1
+
+    def _n_blocks(self) -> tuple[int, ...]:
+        encoder, decoder = "encoder_fine_blocks encoder_coarse_blocks", "decoder_coarse_blocks decoder_fine_blocks"
+        return tuple(getattr(self, name) for name in f"{encoder} {decoder}".split())
+
+    def _n_weights(self) -> int:
+        """Return about how many numbers the model has, transforms included."""
+        names = ("encoder_fine_width", "encoder_coarse_width", "decoder_coarse_width", "decoder_fine_width")
+        widths = [getattr(self, name) for name in names]
+        shapes = zip(widths, self._n_blocks(), strict=True)
+        branches = sum(n * width * (2 * self.expansion * width + self.kernel_size) for width, n in shapes)
+        between = (self.merge * max(widths) + self.latent_dim) * (self.kernel_size + max(widths) + self.mdct_size)
+        codebooks = self.n_codebooks * (self.codebook_size * self.latent_dim + 2 * max(widths))
+        return branches + between + codebooks + self.hop_length * self.waveform_dim + 2 * self.mdct_size**2
 
     def _context(self, n_fine: int, n_coarse: int) -> int:
         reach = self.kernel_size // 2
@@ -121,7 +144,7 @@ class CodecConfig:
                 raise ModelError(f"the model's configuration has an unknown key: {unknown[0]}")
             typed: dict[str, Any] = {key: _typed(key, value, str(types[key])) for key, value in values.items()}
             return cls(**typed)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, RecursionError) as error:
             raise ModelError("the model's configuration can't be read") from error
 
     def geometry(self) -> bytes:
