@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from rvqcodec.encoded import MAX_CHANNELS, CodedBlock, Encoded, Signal, gather
 from rvqcodec.errors import DeviceError, ModelError
-from rvqcodec.levelling import LevelledBlock, level_blocks, match_levels, restore_block
+from rvqcodec.levelling import LevelledBlock, level_blocks, restore_block
 from rvqcodec.models.config import CodecConfig, fingerprint
 from rvqcodec.models.decoder import Decoder
 from rvqcodec.models.encoder import Encoder
@@ -72,13 +72,16 @@ class Codec(nn.Module):
             codes = self.quantizer.encode(latent, n_layers, n_candidates)[0]
             return codes.cpu().numpy().astype(np.uint16)
 
-    def decode_window(self, codes: Codes, n_layers: npt.NDArray[np.int64], sounding: npt.NDArray[np.bool_]) -> Wave:
+    def decode_window(
+        self, codes: Codes, n_layers: npt.NDArray[np.int64], sounding: npt.NDArray[np.bool_], position: int
+    ) -> Wave:
         """Return the samples [frames * hop_length] of one window of one levelled stream.
 
         Args:
             codes: Codes [layers, frames + 2 * decoder_context], the window with its context on both sides.
             n_layers: Layers of each frame that count, [frames + 2 * decoder_context].
             sounding: False for frames without codes, which are silent, [frames + 2 * decoder_context].
+            position: Number of the first of these frames in the audio, and of the stream (`windows.STREAM_STRIDE`).
 
         Raises:
             DeviceError: The device failed or has no memory left.
@@ -87,9 +90,10 @@ class Codec(nn.Module):
         with self._running() as device:
             layers = torch.from_numpy(n_layers).to(device)[None]
             audible = torch.from_numpy(sounding).to(device)[None]
+            place = torch.tensor([position], device=device)
             latent = self.quantizer.decode(torch.from_numpy(codes.astype(np.int64)).to(device)[None], layers)
             latent = torch.where(audible[..., None], latent, self.silence)
-            wave: Wave = self.decoder(latent, layers, audible)[0, context:-context].cpu().numpy()
+            wave: Wave = self.decoder(latent, layers, audible, place)[0, context:-context].cpu().numpy()
             return wave
 
     def encode(self, wave: Wave, n_layers: int = 12, n_candidates: int = 4, n_threads: int = 1) -> Encoded:
@@ -148,8 +152,7 @@ class Codec(nn.Module):
             ValueError: `n_threads` is below 1.
         """
         _check_threads(n_threads)
-        decoded = decode_blocks(self, blocks, n_threads, first, first_wanted)
-        return match_levels(decoded, self.config.frame_rate, self.config.level_dbfs)
+        return decode_blocks(self, blocks, n_threads, first, first_wanted)
 
     def check(self, signal: Signal) -> None:
         """Insist that this codec can decode what a file or an `Encoded` describes.

@@ -22,6 +22,8 @@ class CodecConfig:
     """Sizes of the default model family: MDCT, linear path, band energies, ConvNeXt branches and RVQ.
 
     Frames are latent frames unless they are called transform frames; `merge` transform frames make one latent frame.
+    `noise_bands` and `makeup_centibels` finish a decoded spectrum (`finish`), one entry for each number of layers from 1 on:
+    the first band that is noise, and by how much it is too quiet; they are measured after training (`calibration`).
     """
 
     sample_rate: int = 48_000
@@ -44,6 +46,8 @@ class CodecConfig:
     window_blocks: int = 5
     search_stops: tuple[int, ...] = (3, 6, 12, 24)
     level_dbfs: float = -22.0
+    noise_bands: tuple[int, ...] = ()
+    makeup_centibels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = [getattr(self, field.name) for field in dataclasses.fields(self) if field.type == "int"]
@@ -53,6 +57,11 @@ class CodecConfig:
             "a second holds whole frames": self.sample_rate % self.hop_length == 0,
             "band edges rise from 0 to mdct_size": _rises(self.band_edges, 0, self.mdct_size),
             "search stops rise to n_codebooks": _rises((0, *self.search_stops), 0, self.n_codebooks),
+            "noise and make-up have an entry for each number of layers": {
+                len(self.noise_bands),
+                len(self.makeup_centibels),
+            }
+            <= {0, self.n_codebooks},
             "kernel_size is odd and above 1": self.kernel_size % 2 == 1 and self.kernel_size > 1,
             "the context is shorter than a block": max(self.encoder_context, self.decoder_context) <= self.frame_rate,
         }
