@@ -5,22 +5,22 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from rvqcodec.encoded import CodedBlock, Signal
+from rvqcodec.encoded import CodedBlock
 from rvqcodec.formats.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioReader, SampleFormat, open_reader
-from rvqcodec.formats.audio_out import AudioWriter, open_writer
-from rvqcodec.formats.files import atomic_output, check_output
+from rvqcodec.formats.audio_out import AudioWriter
+from rvqcodec.formats.files import check_output
 from rvqcodec.formats.header import Header
 from rvqcodec.formats.resample import PREROLL_S, reblock, resample
 from rvqcodec.formats.stream import RvqReader, RvqWriter, Tail
 from rvqcodec.formats.tags import write_tags
 from rvqcodec.formats.tail import Source
 from rvqcodec.levelling import Samples, level_blocks, neighbours, restore_block
-from rvqcodec.opening import Place, open_output, open_rvq
+from rvqcodec.opening import Place, open_audio_output, open_output, open_rvq
 from rvqcodec.stored import DEFAULT_CHUNK_S, batched, chunk_header, tables_to_write
 from rvqcodec.tables import tables_for
 from rvqcodec.times import format_time, parse_time
@@ -32,11 +32,6 @@ if TYPE_CHECKING:
 
 EFFORTS = {"fast": 1, "default": 4, "best": 16}
 DEFAULT_LAYERS = 12
-WIDENED = {
-    SampleFormat.UNKNOWN: SampleFormat.S16,
-    SampleFormat.U8: SampleFormat.S16,
-    SampleFormat.F64: SampleFormat.F32,
-}
 Progress = Callable[[float], None]
 
 
@@ -252,7 +247,16 @@ def _decode(
 
     n_skipped = signal.scaled(start, rate) - signal.scaled(signal.block_start(first_fed), rate)
     wanted = _cut(resampled, n_skipped, n_wanted)
-    with _audio_output(target, signal, options, start, n_wanted() if tail else None, overwrite) as (writer, path):
+    with open_audio_output(
+        target,
+        signal,
+        sample_rate=rate,
+        sample_format=options.sample_format,
+        start=start,
+        n_samples=n_wanted() if tail else None,
+        tags=tail.tags if tail and options.tags else {},
+        overwrite=overwrite,
+    ) as (writer, path):
         n_samples = _write_all(writer, wanted, rate, progress)
         found = tail or reader.tail
         if found is not None:
@@ -328,33 +332,6 @@ def _write_all(writer: AudioWriter, pieces: Iterable[Samples], rate: int, progre
         progress(n_samples / rate)
     writer.close()
     return n_samples
-
-
-@contextmanager
-def _audio_output(
-    target: Place, signal: Signal, options: DecodeOptions, start: int, n_samples: int | None, overwrite: bool
-) -> Iterator[tuple[AudioWriter, Path | None]]:
-    """Open the output: a stream, or a temporary path that becomes the target when all went well."""
-    rate = options.sample_rate or signal.sample_rate
-    sample_format = options.sample_format or WIDENED.get(
-        SampleFormat(signal.sample_format), SampleFormat(signal.sample_format)
-    )
-    first = signal.scaled(start, rate)
-    with ExitStack() as stack:
-        path, suffix = None, None
-        if isinstance(target, (str, Path)):
-            suffix = Path(target).suffix
-            target = path = stack.enter_context(atomic_output(Path(target), overwrite=overwrite))
-        writer = open_writer(
-            target,
-            sample_rate=rate,
-            channels=signal.channels,
-            sample_format=sample_format,
-            n_samples=n_samples,
-            suffix=suffix,
-            first_sample=first,
-        )
-        yield stack.enter_context(writer), path
 
 
 def default_threads() -> int:

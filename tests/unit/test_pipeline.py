@@ -11,6 +11,7 @@ import soundfile as sf
 from tiny import Pipe, same
 
 from rvqcodec.errors import ModelError
+from rvqcodec.formats.tags import read_tags
 from rvqcodec.pipeline import DecodeOptions, EncodeOptions, decode_file, encode_file
 from rvqcodec.stored import read_encoded, write_encoded
 
@@ -121,3 +122,11 @@ def test_two_threads_share_a_codec(codec):
     with ThreadPoolExecutor(2) as pool:
         for encoded in pool.map(lambda _: codec.encode(samples, 4), range(4)):
             assert same(encoded, alone)
+
+
+def test_streams_get_tags_too(codec, coded):
+    write_encoded(coded.with_name("b.rvq"), read_encoded(coded), entropy="raw", tags={"title": "Tāl"})
+    for tags, expected in ((True, {"title": "Tāl"}), (False, {})):
+        target = io.BytesIO()
+        decode_file(coded.with_name("b.rvq"), target, codec, DecodeOptions(tags=tags))
+        assert read_tags(io.BytesIO(target.getvalue())) == expected
