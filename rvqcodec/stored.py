@@ -48,11 +48,13 @@ def write_encoded(
     Raises:
         OutputError: The target exists or can't be written.
         ModelError: "static" is asked for and the model's entropy tables aren't at hand.
-        ValueError: An option is out of range.
+        ValueError: An option is out of range, or a chunk would mix blocks of which a recovered file kept different layers.
     """
     signal = encoded.signal
     tables = tables_to_write(signal.fingerprint, entropy)
     header = chunk_header(signal, chunk_s, tables)
+    if any(len(set(layers)) > 1 for layers in batched(encoded.layers.tolist(), header.chunk_blocks)):
+        raise ValueError(f"chunks of {chunk_s} s would lose layers: these codes were recovered in shorter ones")
     with ExitStack() as stack:
         writer = RvqWriter(open_output(stack, None, target, overwrite), header)
         for number, chunk in enumerate(batched(encoded.blocks(), header.chunk_blocks)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 from concurrent.futures import ThreadPoolExecutor
 
@@ -130,3 +131,14 @@ def test_streams_get_tags_too(codec, coded):
         target = io.BytesIO()
         decode_file(coded.with_name("b.rvq"), target, codec, DecodeOptions(tags=tags))
         assert read_tags(io.BytesIO(target.getvalue())) == expected
+
+
+def test_recovered_codes_lose_no_layers_to_longer_chunks(coded, tmp_path):
+    encoded = read_encoded(coded)
+    layers = np.array([4, 4, 1, 1, 4, 4, 4, 4], np.uint8)
+    codes = encoded.codes * (np.arange(4)[:, None] < np.repeat(layers, 50)[: encoded.codes.shape[2]])
+    damaged = dataclasses.replace(encoded, codes=codes.astype(np.uint16), layers=layers)
+    with pytest.raises(ValueError, match="would lose layers"):
+        write_encoded(tmp_path / "b.rvq", damaged, entropy="raw", chunk_s=3)
+    write_encoded(tmp_path / "b.rvq", damaged, entropy="raw", chunk_s=2)
+    assert same(read_encoded(tmp_path / "b.rvq"), damaged)
