@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from rvqcodec.encoded import CodedBlock
-from rvqcodec.formats.audio import MAX_SAMPLE_RATE, MIN_SAMPLE_RATE, AudioReader, SampleFormat, open_reader
+from rvqcodec.encoded import MAX_SAMPLE_RATE, CodedBlock
+from rvqcodec.formats.audio import MIN_SAMPLE_RATE, AudioReader, SampleFormat, open_reader
 from rvqcodec.formats.audio_out import AudioWriter
 from rvqcodec.formats.files import check_output
 from rvqcodec.formats.header import Header

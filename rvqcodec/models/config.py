@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
+from rvqcodec.encoded import MAX_SAMPLE_RATE
 from rvqcodec.errors import ModelError
 
 MAX_WEIGHTS = 1 << 28
 MAX_BLOCKS = 64
-MAX_SAMPLE_RATE = 768_000
 BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102, 122, 146, 174, 208, 248, 284, 320)
 
 
