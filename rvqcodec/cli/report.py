@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -56,6 +57,17 @@ class Report:
             print_result(json.dumps(fields))
 
     @contextlib.contextmanager
+    def warnings(self, name: str) -> Iterator[None]:
+        """Tell what the package logs while it works on the file `name`."""
+        handler = _Warnings(self, name)
+        logger = logging.getLogger("rvqcodec")
+        logger.addHandler(handler)
+        try:
+            yield
+        finally:
+            logger.removeHandler(handler)
+
+    @contextlib.contextmanager
     def bar(self, name: str, duration_s: float | None) -> Iterator[Callable[[float], None]]:
         """Yield what is called with the seconds of audio done; it draws a bar where stderr is a terminal."""
         if self.quiet or not self.progress or self.as_json or not sys.stderr.isatty():
@@ -65,6 +77,19 @@ class Report:
 
         with drawn_bar(printable(name), duration_s) as update:
             yield update
+
+
+class _Warnings(logging.Handler):
+    """Passes log records on to a report."""
+
+    def __init__(self, report: Report, name: str) -> None:
+        super().__init__(logging.WARNING)
+        self.report = report
+        self.file = name
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell one record."""
+        self.report.warn(self.file, record.getMessage())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +131,8 @@ def run_tasks(tasks: Sequence[Task], report: Report, *, to_stdout: bool = False)
 
 def _run(task: Task, report: Report, show: Callable[[str], None]) -> int:
     try:
-        outcome = task.work()
+        with report.warnings(shown(next(iter(task.names.values())), "stdin")):
+            outcome = task.work()
     except (RvqError, ValueError, MemoryError) as error:
         tell(error, _blamed(task, error), debug=report.debug)
         problem, hint = problem_of(error)
