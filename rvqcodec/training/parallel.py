@@ -43,3 +43,10 @@ def join(rank: int, size: int, meeting_point: str) -> Group:
     if size > 1:
         distributed.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=size)
     return Group(rank, size)
+
+
+def leave(group: Group) -> None:
+    """Wait for all processes and end the exchange; one that leaves while another still talks makes that one abort."""
+    if group.size > 1:
+        distributed.barrier()
+        distributed.destroy_process_group()

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
 from rvqcodec.errors import ModelError, RvqError
@@ -24,7 +24,7 @@ from rvqcodec.training import evaluation
 from rvqcodec.training.checkpoint import load_checkpoint, save_checkpoint
 from rvqcodec.training.corpus import Corpus, open_corpus
 from rvqcodec.training.crops import Crops
-from rvqcodec.training.parallel import Group, join
+from rvqcodec.training.parallel import Group, join, leave
 from rvqcodec.training.settings import Settings
 from rvqcodec.training.start import start_codebooks, start_linear_paths
 from rvqcodec.training.trainer import Trainer
@@ -98,8 +98,7 @@ def _work(rank: int, session: Session, meeting_point: str) -> None:
     corpus = open_corpus(session.corpus)
     trainer = prepare(session, corpus, device, group)
     _loop(session, trainer, corpus)
-    if group.size > 1:
-        distributed.destroy_process_group()
+    leave(group)
 
 
 def prepare(session: Session, corpus: Corpus, device: torch.device, group: Group) -> Trainer:

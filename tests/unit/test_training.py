@@ -301,11 +301,12 @@ def test_two_processes_equal_one_with_all_items():
 
 EXCHANGE = """
 import sys, torch
-from rvqcodec.training.parallel import join
+from rvqcodec.training.parallel import join, leave
 rank = int(sys.argv[1])
 group = join(rank, 2, sys.argv[2])
 sums, means, first = torch.full((2, 3), rank + 1.0), torch.full((4,), 2.0 * rank), torch.tensor([rank + 7])
 group.sum_all([sums]); group.average_all([means]); group.copy_first([first])
+leave(group)
 sys.exit(not (sums.eq(3).all() and means.eq(1).all() and int(first) == 7))
 """
 
