@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from rvqcodec.encoded import CodedBlock, Signal
 from rvqcodec.formats.audio import AudioReader, SampleFormat, open_reader
 from rvqcodec.formats.audio_out import AudioWriter, open_writer
+from rvqcodec.formats.entropy import StaticTables
 from rvqcodec.formats.files import atomic_output, check_output
 from rvqcodec.formats.header import Header
 from rvqcodec.formats.resample import PREROLL_S, reblock, resample
@@ -162,12 +163,9 @@ def encode_file(
 
 
 def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOptions, progress: Progress) -> Result:
-    n_layers = options.n_layers
-    if options.bitrate_kbps is not None:
-        n_layers = layers_for_bitrate(options.bitrate_kbps, audio.channels, codec.config)
-    signal = codec.signal(audio.sample_rate, audio.channels, n_layers, int(audio.sample_format))
     tables = static_tables(codec.fingerprint) if options.entropy != "raw" else None
-    header = chunk_header(signal, options.chunk_s, tables)
+    header = header_for(audio, codec.name, codec.fingerprint, codec.config, options, tables)
+    signal, n_layers = header.signal, header.signal.n_layers
     writer = RvqWriter(file, header)
     counter = _Counter()
     at_model_rate = resample(counter.count(audio.blocks()), audio.sample_rate, codec.config.sample_rate, audio.channels)
@@ -182,6 +180,26 @@ def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOpt
     source = Source(n_bytes=n_bytes, digest=digest, effort=EFFORTS[options.effort], encoder=f"rvqcodec {__version__}")
     writer.finish(audio.tags() if options.tags else {}, source)
     return _result(header, counter.n_samples, writer.n_bytes)
+
+
+def header_for(
+    audio: AudioReader,
+    model: str,
+    fingerprint: str,
+    config: CodecConfig,
+    options: EncodeOptions,
+    tables: StaticTables | None,
+) -> Header:
+    """Return the header that the encoded audio has; no torch.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
+    n_layers = options.n_layers
+    if options.bitrate_kbps is not None:
+        n_layers = layers_for_bitrate(options.bitrate_kbps, audio.channels, config)
+    signal = config.signal(model, fingerprint, audio.sample_rate, audio.channels, n_layers, int(audio.sample_format))
+    return chunk_header(signal, options.chunk_s, tables)
 
 
 def layers_for_bitrate(kbps: float, channels: int, config: CodecConfig) -> int:
@@ -199,6 +217,7 @@ def decode_file(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
+    seal: Callable[[Path], None] | None = None,
 ) -> Result:
     """Decode an .rvq file to audio; the target's suffix chooses the container.
 
@@ -210,6 +229,7 @@ def decode_file(
         device: Where the model runs when it is loaded here.
         overwrite: Whether an existing target is replaced.
         progress: Called now and then with the seconds of audio done.
+        seal: Called with the path of the finished file before it gets its name.
 
     Raises:
         FormatError: The source is damaged or truncated.
@@ -225,11 +245,17 @@ def decode_file(
         reader = RvqReader(file)
         codec = codec or load_for(reader.header, device)
         codec.check(reader.header.signal)
-        return _decode(reader, target, codec, options, overwrite, progress or _silent)
+        return _decode(reader, target, codec, options, overwrite, progress or _silent, seal)
 
 
 def _decode(
-    reader: RvqReader, target: Place, codec: Codec, options: DecodeOptions, overwrite: bool, progress: Progress
+    reader: RvqReader,
+    target: Place,
+    codec: Codec,
+    options: DecodeOptions,
+    overwrite: bool,
+    progress: Progress,
+    seal: Callable[[Path], None] | None,
 ) -> Result:
     signal, level = reader.header.signal, codec.config.level_dbfs
     rate = options.sample_rate or signal.sample_rate
@@ -255,6 +281,8 @@ def _decode(
             _refuse_late_start(start, found.end.n_samples, signal.sample_rate)
         if options.tags and path is not None and found is not None:
             write_tags(path, found.tags)
+        if seal is not None and path is not None:
+            seal(path)
     n_source, size = (found.end.n_samples, reader.size(found)) if found else (0, 0)
     return _result(reader.header, n_source, size, n_samples, rate, writer.n_clipped)
 

@@ -174,21 +174,7 @@ class Codec(nn.Module):
         Raises:
             ValueError: `n_layers` is out of range.
         """
-        if not 1 <= n_layers <= self.config.n_codebooks:
-            raise ValueError(f"{n_layers} layers: {self.name} has 1 to {self.config.n_codebooks}")
-        return Signal(
-            model=self.name,
-            fingerprint=self.fingerprint,
-            sample_rate=sample_rate,
-            channels=channels,
-            sample_format=sample_format,
-            rotated=channels == 2,
-            n_layers=n_layers,
-            codebook_size=self.config.codebook_size,
-            model_sample_rate=self.config.sample_rate,
-            hop_length=self.config.hop_length,
-            frames_per_block=self.config.frame_rate,
-        )
+        return self.config.signal(self.name, self.fingerprint, sample_rate, channels, n_layers, sample_format)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[torch.device]:
