@@ -31,4 +31,4 @@ def open_rvq(stack: ExitStack, source: Place) -> BinaryIO:
     try:
         return stack.enter_context(Path(source).open("rb"))
     except OSError as error:
-        raise AudioError(error.strerror or "it can't be read") from error
+        raise AudioError((error.strerror or "it can't be read").lower()) from error

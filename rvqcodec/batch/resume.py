@@ -64,9 +64,13 @@ def find_decoded(source: Path, target: Path, settings: bytes) -> Result | None:
         raise write_error(error) from error
     if mark is None or mark.settings != settings or mark.source != provenance(source):
         return None
-    with _opened(source) as file:
+    with _opened(source) as file, open_reader(target) as audio:
         reader = RvqReader(file)
-        return result_of(reader, reader.read_tail())
+        held = result_of(reader, reader.read_tail())
+        n_samples = audio.n_samples or 0
+        return replace(
+            held, n_samples=n_samples, sample_rate=audio.sample_rate, duration_s=n_samples / audio.sample_rate
+        )
 
 
 def refuse_foreign(target: Path) -> None:

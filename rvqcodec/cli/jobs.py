@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -37,7 +37,7 @@ class Folders:
     recursive: bool = False
     suffixes: frozenset[str] = frozenset()
     exclude: tuple[str, ...] = ()
-    listed: tuple[str, ...] = field(default=())
+    listed: tuple[str, ...] = ()
 
 
 class Entry(NamedTuple):
@@ -56,8 +56,10 @@ def plan_encode(names: Sequence[str], output: str | None, to_stdout: bool, folde
         AudioError: A folder can't be read, or holds nothing to encode.
         OutputError: Two inputs have one output, or an output is an input.
     """
+    folders = folders or Folders()
+    _refuse_nothing(names, folders, "encode")
     inputs, output = _split(names, output, to_stdout, lambda name: name == STREAM or _is_rvq(name))
-    return _plan(inputs, output, RVQ_SUFFIX, AUDIO_SUFFIXES, folders or Folders())
+    return _plan(inputs, output, RVQ_SUFFIX, AUDIO_SUFFIXES, folders)
 
 
 def plan_decode(names: Sequence[str], output: str | None, to_stdout: bool, folders: Folders | None = None) -> Plan:
@@ -68,10 +70,12 @@ def plan_decode(names: Sequence[str], output: str | None, to_stdout: bool, folde
         AudioError: A folder can't be read, or holds nothing to decode.
         OutputError: Two inputs have one output, or an output is an input.
     """
+    folders = folders or Folders()
+    _refuse_nothing(names, folders, "decode")
     inputs, output = _split(names, output, to_stdout, lambda name: not _is_rvq(name))
     if len(names) == 2 and len(inputs) == 1 and is_folder(names[0]) and is_folder(names[1]):
         raise UsageError(f"{names[0]} and {names[1]} are both folders", "name the folder for the outputs with -o DIR")
-    return _plan(inputs, output, ".wav", RVQ_SUFFIXES, folders or Folders())
+    return _plan(inputs, output, ".wav", RVQ_SUFFIXES, folders)
 
 
 def plan_copy(names: Sequence[str], output: str | None, to_stdout: bool) -> Plan:
@@ -86,6 +90,11 @@ def plan_copy(names: Sequence[str], output: str | None, to_stdout: bool) -> Plan
         raise UsageError("one input and one output are wanted", "name the output with -o OUT.rvq")
     refuse_folders(inputs)
     return _plan(inputs, output, RVQ_SUFFIX, RVQ_SUFFIXES, Folders())
+
+
+def _refuse_nothing(names: Sequence[str], folders: Folders, command: str) -> None:
+    if not names and not folders.listed:
+        raise UsageError("missing argument 'IN...'", f"rvq {command} --help shows what there is")
 
 
 def is_folder(name: str) -> bool:
@@ -137,8 +146,6 @@ def _read_list(name: str) -> tuple[str, ...]:
 
 def _plan(inputs: Sequence[str], output: str | None, suffix: str, suffixes: frozenset[str], folders: Folders) -> Plan:
     has_tree = bool(folders.listed) or any(map(is_folder, inputs))
-    if not inputs and not folders.listed:
-        raise UsageError("no input is named", "name files, folders or a --filelist")
     folder = _output_folder(has_tree or len(inputs) > 1, output)
     selection = Selection(suffixes=folders.suffixes or suffixes, recursive=folders.recursive, exclude=folders.exclude)
     jobs = tuple(
@@ -180,7 +187,8 @@ def _folder_entries(folder: str, top: str, output: str | None, selection: Select
         yield Entry(str(Path(folder) / path), str(Path(top) / path), n_bytes)
     if is_empty:
         hint = "--ext names other extensions" if selection.recursive else "-r descends into folders"
-        raise AudioError(f"the folder {folder} holds no {'/'.join(sorted(selection.suffixes)[:3])} files", hint)
+        kind = "audio" if selection.suffixes == AUDIO_SUFFIXES else " or ".join(sorted(selection.suffixes))
+        raise AudioError(f"the folder {folder} holds no {kind} files", hint)
 
 
 def _is_below(name: str) -> bool:

@@ -19,8 +19,17 @@ from rvqcodec.cli.text import format_rates, format_size, format_table, shown
 from rvqcodec.formats.files import atomic_output
 from rvqcodec.times import format_time
 
-FIELDS = ("seconds", "x_real_time", "duration_s", "n_layers", "size_bytes", "nominal_kbps", "actual_kbps")
-COLUMNS = ("input", "output", "status", "error", *FIELDS, "input_bytes", "exit_status")
+FIELDS = (
+    "seconds",
+    "x_real_time",
+    "duration_s",
+    "n_layers",
+    "size_bytes",
+    "nominal_kbps",
+    "actual_kbps",
+    "input_bytes",
+)
+COLUMNS = ("input", "output", "status", "error", *FIELDS, "exit_status")
 MAX_REASONS = 10
 
 
@@ -74,7 +83,8 @@ class Totals:
         rows = [("files", ", ".join([*counted, f"{n_not_run} not begun"] if n_not_run else counted))]
         rows += [("failed", f"{n} x {reason}") for reason, n in self.reasons.most_common(MAX_REASONS)]
         speed = f"{self.coded_s / self.seconds:.3g} x real time"
-        rows += [("audio", f"{self.audio_s / 3600:.3g} h  {format_time(self.seconds)} of work  {speed}")]
+        hours = f"{self.audio_s / 3600:.2f} h" if self.audio_s >= 3600 else format_time(self.audio_s)
+        rows += [("audio", f"{hours}  {format_time(self.seconds)} of work  {speed}")]
         ratio = f"  1 : {self.n_bytes_in / self.n_bytes_out:.3g}" if 0 < self.n_bytes_out <= self.n_bytes_in else ""
         rows += [("bytes", f"{format_size(self.n_bytes_in)} in, {format_size(self.n_bytes_out)} out{ratio}")]
         if self.audio_s:
