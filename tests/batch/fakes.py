@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from rvqcodec.batch.job import Done, Job
@@ -30,7 +30,7 @@ RESULT = Result(
 class FakeWork:
     """Copies the input's name into the output."""
 
-    settings: Settings = Settings()
+    settings: Settings = field(default_factory=Settings)
 
     def single_threaded(self):
         return self
