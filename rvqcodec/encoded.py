@@ -16,6 +16,8 @@ Codes = npt.NDArray[np.uint16]
 Levels = npt.NDArray[np.uint8]
 Angles = npt.NDArray[np.uint16]
 
+MAX_CHANNELS = 8
+MAX_SAMPLE_RATE = 768_000
 SILENT = 0
 LEVEL_STEP_DB = 0.75
 LEVEL_ZERO_DB = -96.75

@@ -12,7 +12,8 @@ RvqError                    1
 +-- OutputError             7   output exists, equals the input, or cannot be written
 +-- DeviceError             8   device or memory
 
-Usage errors exit with 2, a batch with failures with 3, an interrupt with 130; an exception outside this tree is a bug and exits with 1.
+Usage errors exit with 2, a batch with failures with 3, an interrupt with 130, other signals with 128 and their number
+(143, 129), a reader of standard output that has gone with 141; an exception outside this tree is a bug and exits with 1.
 """
 
 from __future__ import annotations

@@ -5,25 +5,25 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from rvqcodec.encoded import CodedBlock, Signal
-from rvqcodec.formats.audio import AudioReader, SampleFormat, open_reader
-from rvqcodec.formats.audio_out import AudioWriter, open_writer
+from rvqcodec.encoded import MAX_SAMPLE_RATE, CodedBlock
+from rvqcodec.formats.audio import MIN_SAMPLE_RATE, AudioReader, SampleFormat, open_reader
+from rvqcodec.formats.audio_out import AudioWriter
 from rvqcodec.formats.entropy import StaticTables
-from rvqcodec.formats.files import atomic_output, check_output
+from rvqcodec.formats.files import check_output
 from rvqcodec.formats.header import Header
 from rvqcodec.formats.resample import PREROLL_S, reblock, resample
 from rvqcodec.formats.stream import RvqReader, RvqWriter, Tail
 from rvqcodec.formats.tags import write_tags
 from rvqcodec.formats.tail import Source
 from rvqcodec.levelling import Samples, level_blocks, neighbours, restore_block
-from rvqcodec.opening import Place, open_output, open_rvq
-from rvqcodec.stored import DEFAULT_CHUNK_S, batched, chunk_header
-from rvqcodec.tables import static_tables, tables_for
+from rvqcodec.opening import Place, open_audio_output, open_output, open_rvq
+from rvqcodec.stored import DEFAULT_CHUNK_S, batched, chunk_header, tables_to_write
+from rvqcodec.tables import tables_for
 from rvqcodec.times import format_time, parse_time
 from rvqcodec.version import __version__
 from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_model
@@ -33,14 +33,9 @@ if TYPE_CHECKING:
     from rvqcodec.models.config import CodecConfig
 
 EFFORTS = {"fast": 1, "default": 4, "best": 16}
-ENTROPIES = ("auto", "raw", "static")
 DEFAULT_LAYERS = 12
-WIDENED = {
-    SampleFormat.UNKNOWN: SampleFormat.S16,
-    SampleFormat.U8: SampleFormat.S16,
-    SampleFormat.F64: SampleFormat.F32,
-}
 Progress = Callable[[float], None]
+Seal = Callable[[Path], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +59,12 @@ class EncodeOptions:
     n_threads: int = 0
     tags: bool = True
 
+    def __post_init__(self) -> None:
+        if self.bitrate_kbps is not None and not 0 < self.bitrate_kbps < float("inf"):
+            raise ValueError(f"{self.bitrate_kbps:g} is not a bitrate in kbps")
+        if self.effort not in EFFORTS:
+            raise ValueError(f"effort {self.effort!r} is none of {', '.join(EFFORTS)}")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeOptions:
@@ -83,6 +84,12 @@ class DecodeOptions:
     sample_format: SampleFormat | None = None
     n_threads: int = 0
     tags: bool = True
+
+    def __post_init__(self) -> None:
+        if self.sample_rate and not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
+            raise ValueError(
+                f"a sample rate of {self.sample_rate} Hz: {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} are possible"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -163,7 +170,7 @@ def encode_file(
 
 
 def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOptions, progress: Progress) -> Result:
-    tables = static_tables(codec.fingerprint) if options.entropy != "raw" else None
+    tables = tables_to_write(codec.fingerprint, options.entropy)
     header = header_for(audio, codec.name, codec.fingerprint, codec.config, options, tables)
     signal, n_layers = header.signal, header.signal.n_layers
     writer = RvqWriter(file, header)
@@ -197,15 +204,9 @@ def header_for(
     """
     n_layers = options.n_layers
     if options.bitrate_kbps is not None:
-        n_layers = layers_for_bitrate(options.bitrate_kbps, audio.channels, config)
+        n_layers = config.layers_for_bitrate(options.bitrate_kbps, audio.channels)
     signal = config.signal(model, fingerprint, audio.sample_rate, audio.channels, n_layers, int(audio.sample_format))
     return chunk_header(signal, options.chunk_s, tables)
-
-
-def layers_for_bitrate(kbps: float, channels: int, config: CodecConfig) -> int:
-    """Return how many layers give the nominal bitrate nearest to `kbps`, all channels together."""
-    bits_per_layer = channels * (config.codebook_size - 1).bit_length() * config.frame_rate
-    return min(config.n_codebooks, max(1, round(kbps * 1000 / bits_per_layer)))
 
 
 def decode_file(
@@ -217,7 +218,7 @@ def decode_file(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
-    seal: Callable[[Path], None] | None = None,
+    seal: Seal | None = None,
 ) -> Result:
     """Decode an .rvq file to audio; the target's suffix chooses the container.
 
@@ -255,7 +256,7 @@ def _decode(
     options: DecodeOptions,
     overwrite: bool,
     progress: Progress,
-    seal: Callable[[Path], None] | None,
+    seal: Seal | None,
 ) -> Result:
     signal, level = reader.header.signal, codec.config.level_dbfs
     rate = options.sample_rate or signal.sample_rate
@@ -274,7 +275,16 @@ def _decode(
 
     n_skipped = signal.scaled(start, rate) - signal.scaled(signal.block_start(first_fed), rate)
     wanted = _cut(resampled, n_skipped, n_wanted)
-    with _audio_output(target, signal, options, start, n_wanted() if tail else None, overwrite) as (writer, path):
+    with open_audio_output(
+        target,
+        signal,
+        sample_rate=rate,
+        sample_format=options.sample_format,
+        start=start,
+        n_samples=n_wanted() if tail else None,
+        tags=tail.tags if tail and options.tags else {},
+        overwrite=overwrite,
+    ) as (writer, path):
         n_samples = _write_all(writer, wanted, rate, progress)
         found = tail or reader.tail
         if found is not None:
@@ -352,33 +362,6 @@ def _write_all(writer: AudioWriter, pieces: Iterable[Samples], rate: int, progre
         progress(n_samples / rate)
     writer.close()
     return n_samples
-
-
-@contextmanager
-def _audio_output(
-    target: Place, signal: Signal, options: DecodeOptions, start: int, n_samples: int | None, overwrite: bool
-) -> Iterator[tuple[AudioWriter, Path | None]]:
-    """Open the output: a stream, or a temporary path that becomes the target when all went well."""
-    rate = options.sample_rate or signal.sample_rate
-    sample_format = options.sample_format or WIDENED.get(
-        SampleFormat(signal.sample_format), SampleFormat(signal.sample_format)
-    )
-    first = signal.scaled(start, rate)
-    with ExitStack() as stack:
-        path, suffix = None, None
-        if isinstance(target, (str, Path)):
-            suffix = Path(target).suffix
-            target = path = stack.enter_context(atomic_output(Path(target), overwrite=overwrite))
-        writer = open_writer(
-            target,
-            sample_rate=rate,
-            channels=signal.channels,
-            sample_format=sample_format,
-            n_samples=n_samples,
-            suffix=suffix,
-            first_sample=first,
-        )
-        yield stack.enter_context(writer), path
 
 
 def default_threads() -> int:

@@ -66,5 +66,8 @@ class Listener(Protocol):
     def progressed(self, job: Job, seconds: float) -> None:
         """Take note that `seconds` of a job's audio are done."""
 
+    def warned(self, job: Job, text: str) -> None:
+        """Take note of what went well but not quite."""
+
     def finished(self, job: Job, outcome: Done | Exception) -> bool:
         """Take note of what came of a job, once for each; return whether to go on."""

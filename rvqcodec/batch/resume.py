@@ -19,7 +19,7 @@ from rvqcodec.formats.tags import read_tags
 from rvqcodec.formats.verify import verify
 from rvqcodec.models.config import CodecConfig
 from rvqcodec.pipeline import EFFORTS, DecodeOptions, EncodeOptions, Result, header_for
-from rvqcodec.tables import static_tables
+from rvqcodec.stored import tables_to_write
 from rvqcodec.version import __version__
 from rvqcodec.weights.registry import ModelFile
 
@@ -146,7 +146,7 @@ def _is_of(tail: Tail, source: Path, options: EncodeOptions) -> bool:
 
 
 def _has_header(reader: RvqReader, source: Path, model: ModelFile, options: EncodeOptions) -> bool:
-    tables = static_tables(model.fingerprint) if options.entropy != "raw" else None
+    tables = tables_to_write(model.fingerprint, options.entropy)
     with open_reader(source) as audio:
         config = CodecConfig.from_json(model.config)
         return reader.header == header_for(audio, model.name, model.fingerprint, config, options, tables)

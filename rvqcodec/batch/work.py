@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from rvqcodec.batch import resume
 from rvqcodec.batch.job import EXPECTED, Done, Job, Listener, Progress
 from rvqcodec.batch.walk import file_size
+from rvqcodec.batch.warned import warned
 from rvqcodec.errors import FormatError, OutputError
 from rvqcodec.formats.audio import open_reader
 from rvqcodec.formats.files import check_output, is_special, remove_leftover, write_error
@@ -154,11 +155,17 @@ class DecodeWork:
 
 
 def attempt(
-    work: Work, job: Job, codecs: Codecs, progress: Progress, streams: Sequence[Place] = ()
+    work: Work,
+    job: Job,
+    codecs: Codecs,
+    progress: Progress,
+    warn: Callable[[str], None],
+    streams: Sequence[Place] = (),
 ) -> Done | Exception:
-    """Do one job and return what came of it; only a bug is raised."""
+    """Do one job and return what came of it; only a bug is raised. Warnings are told at once."""
     try:
-        return work.run(job, codecs, progress, streams)
+        with warned(warn):
+            return work.run(job, codecs, progress, streams)
     except EXPECTED as error:
         return error
 
@@ -169,7 +176,8 @@ def run_here(jobs: Sequence[Job], work: Work, listener: Listener, streams: Seque
     for job in jobs:
         listener.started(job)
         progress = functools.partial(listener.progressed, job)
-        if not listener.finished(job, attempt(work, job, codecs, progress, streams)):
+        warn = functools.partial(listener.warned, job)
+        if not listener.finished(job, attempt(work, job, codecs, progress, warn, streams)):
             return
 
 

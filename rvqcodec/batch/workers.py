@@ -147,6 +147,8 @@ class _Pool:
             self._listener.started(worker.jobs[0])
         elif kind == "progress":
             self._listener.progressed(worker.jobs[0], value)
+        elif kind == "warning":
+            self._listener.warned(worker.jobs[0], value)
         elif kind == "bug":
             raise WorkerError(value)
         elif not self._listener.finished(worker.jobs.popleft(), value):
@@ -218,11 +220,15 @@ def _serve(connection: Connection[Any, Any], work: Work) -> None:
 
 def _work_off(connection: Connection[Any, Any], work: Work) -> None:
     codecs = Codecs(work.settings.device)
+
+    def warn(text: str) -> None:
+        connection.send(("warning", text))
+
     while True:
         for job in connection.recv():
             connection.send(("started", None))
             try:
-                outcome: Done | Exception = attempt(work, job, codecs, _Progress(connection).tell)
+                outcome: Done | Exception = attempt(work, job, codecs, _Progress(connection).tell, warn)
             except Exception:
                 connection.send(("bug", f"{job.source}:\n{traceback.format_exc()}"))
                 return

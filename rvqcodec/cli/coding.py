@@ -123,12 +123,10 @@ def check_encode(options: EncodeOptions, config: CodecConfig) -> None:
     """Refuse what the model can't do, while its weights and torch aren't loaded.
 
     Raises:
-        UsageError: Layers, bitrate or the length of a chunk are out of range.
+        UsageError: Layers or the length of a chunk are out of range.
     """
     if not 1 <= options.n_layers <= config.n_codebooks:
         raise UsageError(f"--layers {options.n_layers}: the model has 1 to {config.n_codebooks} layers")
-    if options.bitrate_kbps is not None and not 0 < options.bitrate_kbps < float("inf"):
-        raise UsageError(f"--bitrate {options.bitrate_kbps:g} is not a bitrate in kbps")
     longest = MAX_CHUNK_FRAMES // config.frame_rate
     if not 1 <= options.chunk_s <= longest:
         raise UsageError(f"--chunk {options.chunk_s}: a chunk has 1 to {longest} seconds")

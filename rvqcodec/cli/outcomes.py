@@ -187,6 +187,10 @@ class Teller:
         """Move the bar."""
         self._bar.progressed(job, seconds)
 
+    def warned(self, job: Job, text: str) -> None:
+        """Tell a warning."""
+        self._report.warn(shown(job.source, "stdin"), text)
+
     def finished(self, job: Job, outcome: Done | Exception) -> bool:
         """Tell what came of the job; return whether to go on."""
         self._bar.finished(job, outcome)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rvqcodec.batch.job import EXPECTED, Done, Job
+from rvqcodec.batch.warned import warned
 from rvqcodec.cli.entry import print_result, problem_of, status_of, tell
 from rvqcodec.cli.text import say, shown
 from rvqcodec.errors import OutputError
@@ -148,7 +150,8 @@ def batch_status(statuses: Sequence[int], report: Report) -> int:
 
 def _run(task: Task, report: Report, show: Callable[[str], None]) -> int:
     try:
-        outcome = task.work()
+        with warned(functools.partial(report.warn, shown(next(iter(task.names.values())), "stdin"))):
+            outcome = task.work()
     except EXPECTED as error:
         return report.failed(task.names, error)
     show(outcome.line)

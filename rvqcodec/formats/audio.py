@@ -12,6 +12,7 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
+from rvqcodec.encoded import MAX_CHANNELS, MAX_SAMPLE_RATE
 from rvqcodec.errors import AudioError
 from rvqcodec.formats.audio_out import AudioWriter, open_writer
 from rvqcodec.formats.files import closing_on_error
@@ -23,9 +24,7 @@ from rvqcodec.formats.wav import WavHeader, WavReader, read_header
 
 __all__ = ["AudioReader", "AudioWriter", "Provenance", "SampleFormat", "open_reader", "open_writer"]
 
-MAX_CHANNELS = 8
 MIN_SAMPLE_RATE = 1000
-MAX_SAMPLE_RATE = 768000
 
 
 class _Samples(Protocol):

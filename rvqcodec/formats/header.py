@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rvqcodec.encoded import Signal
+from rvqcodec.encoded import MAX_CHANNELS, MAX_SAMPLE_RATE, Signal
 from rvqcodec.errors import LimitError, VersionError
 from rvqcodec.formats.fields import Fields
 
 MAJOR, MINOR = 1, 0
-MAX_CHANNELS = 8
 MAX_LAYERS = 64
 MAX_CHUNK_FRAMES = 8192
-MAX_SAMPLE_RATE = 768_000
 MAX_SAMPLE_FORMAT = 6
 MAX_TABLES = 4
 MAX_NAME_BYTES = 64

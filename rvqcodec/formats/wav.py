@@ -7,11 +7,14 @@ Source: RIFF MCI 1.0 (1991); EBU Tech 3306 (RF64); Microsoft, WAVEFORMATEXTENSIB
 
 from __future__ import annotations
 
+import logging
 import struct
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
 from rvqcodec.formats.pcm import Float32, Levels, SampleFormat, pack_levels, unpack_samples
+
+_log = logging.getLogger(__name__)
 
 MAX_HELD_BYTES = 16 << 20
 """The most that is held of a header, or of one chunk of tags, whatever the file says."""
@@ -156,7 +159,11 @@ class WavReader:
         wanted = n_samples * self._frame_bytes
         data = self._stream.read(wanted if self._n_left is None else min(wanted, self._n_left))
         if self._n_left is not None:
+            cut = len(data) < min(wanted, self._n_left)
             self._n_left -= len(data)
+            if cut:
+                _log.warning("the WAV is cut off: %d bytes of samples are missing", self._n_left)
+                self._n_left = 0
         whole = len(data) - len(data) % self._frame_bytes
         return unpack_samples(data[:whole], self._format, self.header.channels)
 

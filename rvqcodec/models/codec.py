@@ -10,9 +10,9 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
+from rvqcodec.encoded import MAX_CHANNELS, CodedBlock, Encoded, Signal, gather
 from rvqcodec.errors import DeviceError, ModelError
-from rvqcodec.levelling import LevelledBlock, level_blocks, match_levels, restore_block
+from rvqcodec.levelling import LevelledBlock, level_blocks, restore_block
 from rvqcodec.models.config import CodecConfig, fingerprint
 from rvqcodec.models.decoder import Decoder
 from rvqcodec.models.encoder import Encoder
@@ -72,13 +72,16 @@ class Codec(nn.Module):
             codes = self.quantizer.encode(latent, n_layers, n_candidates)[0]
             return codes.cpu().numpy().astype(np.uint16)
 
-    def decode_window(self, codes: Codes, n_layers: npt.NDArray[np.int64], sounding: npt.NDArray[np.bool_]) -> Wave:
+    def decode_window(
+        self, codes: Codes, n_layers: npt.NDArray[np.int64], sounding: npt.NDArray[np.bool_], position: int
+    ) -> Wave:
         """Return the samples [frames * hop_length] of one window of one levelled stream.
 
         Args:
             codes: Codes [layers, frames + 2 * decoder_context], the window with its context on both sides.
             n_layers: Layers of each frame that count, [frames + 2 * decoder_context].
             sounding: False for frames without codes, which are silent, [frames + 2 * decoder_context].
+            position: Number of the first of these frames in the audio, and of the stream (`windows.STREAM_STRIDE`).
 
         Raises:
             DeviceError: The device failed or has no memory left.
@@ -87,9 +90,10 @@ class Codec(nn.Module):
         with self._running() as device:
             layers = torch.from_numpy(n_layers).to(device)[None]
             audible = torch.from_numpy(sounding).to(device)[None]
+            place = torch.tensor([position], device=device)
             latent = self.quantizer.decode(torch.from_numpy(codes.astype(np.int64)).to(device)[None], layers)
             latent = torch.where(audible[..., None], latent, self.silence)
-            wave: Wave = self.decoder(latent, layers, audible)[0, context:-context].cpu().numpy()
+            wave: Wave = self.decoder(latent, layers, audible, place)[0, context:-context].cpu().numpy()
             return wave
 
     def encode(self, wave: Wave, n_layers: int = 12, n_candidates: int = 4, n_threads: int = 1) -> Encoded:
@@ -102,16 +106,14 @@ class Codec(nn.Module):
             n_threads: Windows that are worked on side by side.
 
         Raises:
-            ValueError: The wave has another shape, or `n_layers` is out of range.
+            ValueError: The wave has another shape or isn't of floats, or a number is out of range.
         """
-        samples = np.atleast_2d(np.asarray(wave, np.float32)).T
-        if samples.ndim != 2 or not np.isfinite(samples).all():
-            raise ValueError("the wave must be finite numbers of shape [channels, n] or [n]")
+        samples = _samples(wave)
         size = self.block_size
         signal = self.signal(self.config.sample_rate, samples.shape[1], n_layers)
         cut = (samples[start : start + size] for start in range(0, len(samples), size))
         levelled = level_blocks(cut, size, signal.rotated, self.config.level_dbfs)
-        return gather(signal, code_blocks(self, levelled, n_layers, n_candidates, n_threads), len(samples))
+        return gather(signal, self.code_blocks(levelled, n_layers, n_candidates, n_threads), len(samples))
 
     def decode(self, encoded: Encoded, n_threads: int = 1) -> Wave:
         """Return the wave, float32 [channels, n] at `config.sample_rate`, of what `encode` or an .rvq file gave.
@@ -131,15 +133,26 @@ class Codec(nn.Module):
     def code_blocks(
         self, blocks: Iterable[LevelledBlock], n_layers: int, n_candidates: int, n_threads: int
     ) -> Iterator[CodedBlock]:
-        """Yield levelled blocks coded, in constant memory (`windows.code_blocks`)."""
+        """Yield levelled blocks coded, in constant memory (`windows.code_blocks`).
+
+        Raises:
+            ValueError: `n_candidates` or `n_threads` is out of range.
+        """
+        if not 1 <= n_candidates <= self.config.codebook_size:
+            raise ValueError(f"{n_candidates} candidates: 1 to {self.config.codebook_size} are possible")
+        _check_threads(n_threads)
         return code_blocks(self, blocks, n_layers, n_candidates, n_threads)
 
     def decode_blocks(
         self, blocks: Iterable[CodedBlock], n_threads: int, first: int = 0, first_wanted: int = 0
     ) -> Iterator[tuple[CodedBlock, Wave]]:
-        """Yield coded blocks with their decoded streams at the encoder's level, in constant memory (`windows.decode_blocks`)."""
-        decoded = decode_blocks(self, blocks, n_threads, first, first_wanted)
-        return match_levels(decoded, self.config.frame_rate, self.config.level_dbfs)
+        """Yield coded blocks with their decoded streams at the encoder's level, in constant memory (`windows.decode_blocks`).
+
+        Raises:
+            ValueError: `n_threads` is below 1.
+        """
+        _check_threads(n_threads)
+        return decode_blocks(self, blocks, n_threads, first, first_wanted)
 
     def check(self, signal: Signal) -> None:
         """Insist that this codec can decode what a file or an `Encoded` describes.
@@ -187,3 +200,23 @@ class Codec(nn.Module):
             if self.silence.device.type != "cpu":
                 raise DeviceError(f"the device failed: {error}", "try --device cpu") from error
             raise
+
+
+def _samples(wave: npt.ArrayLike) -> Wave:
+    """Return a wave [channels, n] or [n] as float32 [n, channels]."""
+    found = np.asarray(wave)
+    if found.dtype.kind != "f":
+        raise ValueError(f"the wave is of {found.dtype}: floats are wanted, full scale 1")
+    samples = np.atleast_2d(found.astype(np.float32, copy=False)).T
+    if found.ndim not in (1, 2) or not 1 <= samples.shape[1] <= MAX_CHANNELS:
+        raise ValueError(
+            f"the wave has shape {found.shape}: [channels, n] or [n] is wanted, 1 to {MAX_CHANNELS} channels"
+        )
+    if not np.isfinite(samples).all():
+        raise ValueError("the wave has samples that aren't finite numbers")
+    return samples
+
+
+def _check_threads(n_threads: int) -> None:
+    if n_threads < 1:
+        raise ValueError(f"{n_threads} threads: 1 or more are possible")

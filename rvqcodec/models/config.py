@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from rvqcodec.encoded import Signal
+from rvqcodec.encoded import MAX_SAMPLE_RATE, Signal
 from rvqcodec.errors import ModelError
 
+MAX_WEIGHTS = 1 << 28
+MAX_BLOCKS = 64
 BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102, 122, 146, 174, 208, 248, 284, 320)
 
 
@@ -20,6 +22,8 @@ class CodecConfig:
     """Sizes of the default model family: MDCT, linear path, band energies, ConvNeXt branches and RVQ.
 
     Frames are latent frames unless they are called transform frames; `merge` transform frames make one latent frame.
+    `noise_bands` and `makeup_centibels` finish a decoded spectrum (`finish`), one entry for each number of layers from 1 on:
+    the first band that is noise, and by how much it is too quiet; they are measured after training (`calibration`).
     """
 
     sample_rate: int = 48_000
@@ -42,6 +46,8 @@ class CodecConfig:
     window_blocks: int = 5
     search_stops: tuple[int, ...] = (3, 6, 12, 24)
     level_dbfs: float = -22.0
+    noise_bands: tuple[int, ...] = ()
+    makeup_centibels: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = [getattr(self, field.name) for field in dataclasses.fields(self) if field.type == "int"]
@@ -51,9 +57,20 @@ class CodecConfig:
             "a second holds whole frames": self.sample_rate % self.hop_length == 0,
             "band edges rise from 0 to mdct_size": _rises(self.band_edges, 0, self.mdct_size),
             "search stops rise to n_codebooks": _rises((0, *self.search_stops), 0, self.n_codebooks),
+            "noise and make-up have an entry for each number of layers": {
+                len(self.noise_bands),
+                len(self.makeup_centibels),
+            }
+            <= {0, self.n_codebooks},
             "kernel_size is odd and above 1": self.kernel_size % 2 == 1 and self.kernel_size > 1,
             "the context is shorter than a block": max(self.encoder_context, self.decoder_context) <= self.frame_rate,
         }
+        checks["the level is 0 dBFS or less"] = -100 < self.level_dbfs <= 0
+        checks["the sizes are within limits"] = (
+            self._n_weights() <= MAX_WEIGHTS
+            and max(self.window_blocks, *self._n_blocks()) <= MAX_BLOCKS
+            and self.sample_rate <= MAX_SAMPLE_RATE
+        )
         broken = [rule for rule, holds in checks.items() if not holds]
         if broken:
             raise ModelError(f"the model's configuration breaks a rule: {broken[0]}")
@@ -88,6 +105,20 @@ class CodecConfig:
         """Frames on each side that a decoded frame depends on (blocks, input convolution, transform overlap)."""
         return self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1) + 1
 
+    def _n_blocks(self) -> tuple[int, ...]:
+        encoder, decoder = "encoder_fine_blocks encoder_coarse_blocks", "decoder_coarse_blocks decoder_fine_blocks"
+        return tuple(getattr(self, name) for name in f"{encoder} {decoder}".split())
+
+    def _n_weights(self) -> int:
+        """Return about how many numbers the model has, transforms included."""
+        names = ("encoder_fine_width", "encoder_coarse_width", "decoder_coarse_width", "decoder_fine_width")
+        widths = [getattr(self, name) for name in names]
+        shapes = zip(widths, self._n_blocks(), strict=True)
+        branches = sum(n * width * (2 * self.expansion * width + self.kernel_size) for width, n in shapes)
+        between = (self.merge * max(widths) + self.latent_dim) * (self.kernel_size + max(widths) + self.mdct_size)
+        codebooks = self.n_codebooks * (self.codebook_size * self.latent_dim + 2 * max(widths))
+        return branches + between + codebooks + self.hop_length * self.waveform_dim + 2 * self.mdct_size**2
+
     def _context(self, n_fine: int, n_coarse: int) -> int:
         reach = self.kernel_size // 2
         return -(-n_fine * reach // self.merge) + n_coarse * reach
@@ -95,6 +126,11 @@ class CodecConfig:
     def search_depth(self, n_layers: int) -> int:
         """Return the first search stop at or past `n_layers`: the layers a search for `n_layers` runs through."""
         return next(stop for stop in self.search_stops if stop >= n_layers)
+
+    def layers_for_bitrate(self, kbps: float, channels: int) -> int:
+        """Return how many layers give the nominal bitrate nearest to `kbps`, all channels together."""
+        bits_per_layer = channels * (self.codebook_size - 1).bit_length() * self.frame_rate
+        return min(self.n_codebooks, max(1, round(kbps * 1000 / bits_per_layer)))
 
     def to_json(self) -> str:
         """Return the configuration as canonical JSON."""
@@ -117,7 +153,7 @@ class CodecConfig:
                 raise ModelError(f"the model's configuration has an unknown key: {unknown[0]}")
             typed: dict[str, Any] = {key: _typed(key, value, str(types[key])) for key, value in values.items()}
             return cls(**typed)
-        except (ValueError, TypeError, IndexError) as error:
+        except (ValueError, TypeError, IndexError, RecursionError) as error:
             raise ModelError("the model's configuration can't be read") from error
 
     def geometry(self) -> bytes:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from rvqcodec.models.blocks import convnext
 from rvqcodec.models.config import CodecConfig
+from rvqcodec.models.finish import Finish
 from rvqcodec.models.transform import MDCT, BandEnergies, expand
 
 
@@ -19,6 +20,7 @@ class Decoder(nn.Module):
         fine, coarse = config.decoder_fine_width, config.decoder_coarse_width
         self.mdct = MDCT(config.mdct_size)
         self.energies = BandEnergies(config.band_edges, config.merge)
+        self.finish = Finish(config)
         self.linear = nn.Linear(config.waveform_dim, config.merge * config.mdct_size, bias=False)
         self.latent_in = nn.Conv1d(config.latent_dim, coarse, kernel, padding=kernel // 2)
         self.layers_scale = nn.Embedding(config.n_codebooks + 1, coarse)
@@ -34,19 +36,26 @@ class Decoder(nn.Module):
         for zero in self.head.parameters():
             nn.init.zeros_(zero)
 
-    def forward(self, latent: Tensor, n_layers: Tensor, sounding: Tensor | None = None) -> Tensor:
+    def forward(
+        self, latent: Tensor, n_layers: Tensor, sounding: Tensor | None = None, position: Tensor | None = None
+    ) -> Tensor:
         """Return the wave [batch, frames * hop_length] of a quantized latent.
 
         Args:
             latent: Sums of codebook entries, [batch, frames, latent_dim].
             n_layers: Layers that each frame was quantized with, int64 [batch, frames], 0 .. n_codebooks.
             sounding: False for frames that are silent and decode to zeros, bool [batch, frames]; all sound when absent.
+            position: Number of each item's first frame, int64 [batch], for the noise of `finish`; nothing is finished when absent.
         """
         companded, correction = self.branch(latent, n_layers)
         shape = latent[..., : self.config.waveform_dim]
         companded = companded + self.linear(shape).unflatten(-1, (self.config.merge, -1)).flatten(1, 2)
         envelope = latent[..., self.config.waveform_dim :] / self.energies.scale + self.energies.mean + correction
-        coefficients = self.energies.rescale(expand(companded.clamp(-8.0, 8.0)), envelope)
+        coefficients = expand(companded.clamp(-8.0, 8.0))
+        if position is not None:
+            coefficients = self.finish(coefficients, n_layers, position)
+            envelope = envelope + self.finish.gain(n_layers)
+        coefficients = self.energies.rescale(coefficients, envelope)
         if sounding is not None:
             silent = ~sounding.repeat_interleave(self.config.merge, 1)
             coefficients = coefficients.masked_fill(silent[..., None], 0.0)

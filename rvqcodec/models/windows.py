@@ -24,6 +24,9 @@ from rvqcodec.levelling import LevelledBlock, Samples, neighbours
 if TYPE_CHECKING:
     from rvqcodec.models.codec import Codec
 
+STREAM_STRIDE = 1 << 32
+"""Frames between the noise of one stream and that of the next: more than any file has."""
+
 Block = TypeVar("Block", CodedBlock, LevelledBlock)
 Window = tuple[list[Block] | None, list[Block], list[Block] | None]
 
@@ -84,11 +87,15 @@ def decode_blocks(
     size = codec.config.window_blocks
     context = codec.config.decoder_context
 
-    def start(window: Window[CodedBlock]) -> tuple[list[CodedBlock], list[Future[Samples] | None]]:
+    def start(numbered: tuple[int, Window[CodedBlock]]) -> tuple[list[CodedBlock], list[Future[Samples] | None]]:
+        index, window = numbered
         codes, n_layers, sounding = _frames_in_context(window, codec)
+        begin = index * size * codec.config.frame_rate - context
         heard: npt.NDArray[np.bool_] = np.any(sounding[:, context - 1 : 1 - context], axis=1)
         jobs = [
-            pool.submit(codec.decode_window, codes[stream], n_layers, sounding[stream]) if heard[stream] else None
+            pool.submit(codec.decode_window, codes[stream], n_layers, sounding[stream], begin + stream * STREAM_STRIDE)
+            if heard[stream]
+            else None
             for stream in range(len(codes))
         ]
         return window[1], jobs
@@ -96,7 +103,7 @@ def decode_blocks(
     number = first_wanted // size * size
     grouped = itertools.islice(windows(blocks, size, first), number // size - first // size, None)
     with _pool(n_threads) as pool:
-        for members, jobs in _ahead(start, grouped, n_threads):
+        for members, jobs in _ahead(start, enumerate(grouped, number // size), n_threads):
             n_samples = len(members) * codec.config.frame_rate * codec.config.hop_length
             streams = np.stack([np.zeros(n_samples, np.float32) if job is None else job.result() for job in jobs])
             for block, samples in zip(members, np.split(streams, len(members), 1), strict=True):
@@ -118,12 +125,11 @@ def _pool(n_threads: int) -> Iterator[ThreadPoolExecutor]:
         pool.shutdown(cancel_futures=True)
 
 
+Item = TypeVar("Item")
 Started = TypeVar("Started")
 
 
-def _ahead(
-    start: Callable[[Window[Block]], Started], items: Iterable[Window[Block]], n_ahead: int
-) -> Iterator[Started]:
+def _ahead(start: Callable[[Item], Started], items: Iterable[Item], n_ahead: int) -> Iterator[Started]:
     """Start items in order, `n_ahead` before the one that is waited for."""
     started: deque[Started] = deque()
     for item in items:

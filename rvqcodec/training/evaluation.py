@@ -128,7 +128,8 @@ def decode_layers(codec: Codec, wave: Wave, layer_counts: Sequence[int], n_candi
         decoded = []
         for n_layers in layer_counts:
             counts = torch.full(latent.shape[:2], n_layers, device=device)
-            output = codec.decoder(codec.quantizer.decode(codes[:, :n_layers]), counts)
+            latent_sum = codec.quantizer.decode(codes[:, :n_layers])
+            output = codec.decoder(latent_sum, counts, position=torch.zeros(1, dtype=torch.int64, device=device))
             decoded.append(output[0].cpu().numpy())
         return decoded
 

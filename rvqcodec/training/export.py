@@ -12,9 +12,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from rvqcodec.errors import OutputError
 from rvqcodec.models.codec import Codec
+from rvqcodec.training.calibration import calibrate
 from rvqcodec.training.checkpoint import load_checkpoint
 from rvqcodec.training.corpus import Corpus, Recording, open_corpus
 from rvqcodec.training.crops import Crops
@@ -27,6 +29,8 @@ from rvqcodec.weights.tables import write_tables
 
 LAYER_COUNTS = (3, 6, 12, 24)
 TABLE_SEED = 1
+CALIBRATION_SEED = 2
+CALIBRATION_S = 160
 N_CANDIDATES = 4
 CROP_S = 3.0
 
@@ -67,6 +71,7 @@ def export(request: Export) -> tuple[Path, Path, Path]:
     codec.name = request.name
     codec.eval().requires_grad_(False).set_silence()
     corpus = open_corpus(request.corpus)
+    codec = calibrate(codec, _crops(codec, corpus, CALIBRATION_S))
     weights = request.folder / f"{request.name}.safetensors"
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
@@ -81,6 +86,12 @@ def export(request: Export) -> tuple[Path, Path, Path]:
     except OSError as error:
         raise OutputError(f"cannot write {request.folder}: {error}") from error
     return weights, model.tables_path, model.card_path
+
+
+def _crops(codec: Codec, corpus: Corpus, n_crops: int) -> torch.Tensor:
+    """Return crops of a second for the calibration, [n_crops, samples]."""
+    crops = Crops(corpus, codec.block_size, CALIBRATION_SEED)
+    return torch.from_numpy(crops.batch(0, 0, n_crops)).to(codec.silence.device)
 
 
 def _count(codec: Codec, corpus: Corpus, minutes: float) -> npt.NDArray[np.int64]:

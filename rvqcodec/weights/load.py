@@ -14,6 +14,7 @@ from rvqcodec.models.codec import Codec
 from rvqcodec.models.config import CodecConfig
 from rvqcodec.weights.registry import ModelFile
 
+MAX_REASON = 200
 FULL_PRECISION = ("quantizer.codebooks", "silence")
 
 
@@ -34,7 +35,10 @@ def load_model(model: ModelFile, device: str = "auto") -> Codec:
         tensors = safetensors.load_file(model.path)
         codec.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
-        raise ModelError(f"the weights of {model.name} can't be loaded: {error}") from error
+        reason = " ".join(str(error).split())
+        raise ModelError(f"the weights of {model.name} can't be loaded: {reason[:MAX_REASON]}") from error
+    if not all(bool(torch.isfinite(value).all()) for value in codec.state_dict().values()):
+        raise ModelError(f"the weights of {model.name} hold numbers that aren't finite")
     if codec.fingerprint != model.fingerprint:
         raise ModelError(f"the weights of {model.name} don't match their fingerprint: the file is damaged")
     return codec.requires_grad_(False).eval().to(target)

@@ -12,6 +12,7 @@ from rvqcodec.errors import ModelError
 DEFAULT_MODEL = "rvq48-v1"
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 1 << 20
+MAX_NAME_BYTES = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +92,10 @@ def read_model_file(path: Path) -> ModelFile:
     metadata = read_metadata(path)
     if not {"name", "fingerprint", "config"} <= set(metadata):
         raise ModelError(f"{path} is not a model of this package")
-    return ModelFile(name=metadata["name"], fingerprint=metadata["fingerprint"], path=path, config=metadata["config"])
+    name = metadata["name"]
+    if not name.isprintable() or not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
+        raise ModelError(f"the model in {path} has a name that isn't 1 to {MAX_NAME_BYTES} bytes of text")
+    return ModelFile(name=name, fingerprint=metadata["fingerprint"], path=path, config=metadata["config"])
 
 
 def read_metadata(path: Path) -> dict[str, str]:
@@ -104,7 +108,7 @@ def read_metadata(path: Path) -> dict[str, str]:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(size)) if 0 < size <= MAX_HEADER_BYTES else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} can't be read as a model") from error
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):

@@ -69,6 +69,9 @@ class Ear:
     def progressed(self, job, seconds):
         pass
 
+    def warned(self, job, text):
+        pass
+
     def finished(self, job, outcome):
         name = Path(job.source).name
         assert name not in self.outcomes, "an outcome is told once"

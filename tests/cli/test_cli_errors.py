@@ -19,7 +19,7 @@ SESSIONS = [
     ("encode a.wav --layers 25", 2, "rvq: --layers 25: the model has 1 to 24 layers\n"),
     ("encode a.wav --layers 0", 2, "rvq: --layers 0: the model has 1 to 24 layers\n"),
     ("encode a.wav --layers -1", 2, "rvq: --layers -1: the model has 1 to 24 layers\n"),
-    ("encode a.wav --bitrate nan", 2, "rvq: --bitrate nan is not a bitrate in kbps\n"),
+    ("encode a.wav --bitrate nan", 2, "rvq: nan is not a bitrate in kbps\n"),
     ("encode a.wav --chunk 164", 2, "rvq: --chunk 164: a chunk has 1 to 163 seconds\n"),
     (
         "encode a.wav --device gpu",

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 import soundfile as sf
-from tiny import Pipe
+from tiny import Pipe, same
 
+from rvqcodec.errors import ModelError
+from rvqcodec.formats.tags import read_tags
 from rvqcodec.pipeline import DecodeOptions, EncodeOptions, decode_file, encode_file
+from rvqcodec.stored import read_encoded, write_encoded
 
 RATE = 1000
 N_SAMPLES = 7300
@@ -53,3 +58,87 @@ def test_a_start_past_the_end_is_refused_from_files_and_pipes(codec, coded, tmp_
         with pytest.raises(ValueError, match=r"starts after the end at 0:07\.3"):
             decode_file(source, tmp_path / "b.wav", codec, DecodeOptions(start=start))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.rvq", "a.wav"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"effort": "slow"}, {"bitrate_kbps": 0}, {"bitrate_kbps": float("inf")}, {"bitrate_kbps": float("nan")},
+        {"entropy": "zip"}, {"chunk_s": 0}, {"chunk_s": float("nan")}, {"n_layers": 5}, {"n_threads": -1},
+    ],
+)  # fmt: skip
+def test_wrong_options_of_encode_are_value_errors(codec, coded, options):
+    with pytest.raises(ValueError, match=r"slow|bitrate|zip|chunk|5 layers|-1 threads"):
+        encode_file(
+            coded.with_suffix(".wav"), coded.with_name("b.rvq"), codec, EncodeOptions(**{"n_layers": 4, **options})
+        )
+    assert sorted(path.name for path in coded.parent.iterdir()) == ["a.rvq", "a.wav"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"sample_rate": -1}, {"sample_rate": 10**9}, {"start": -1}, {"end": 1, "duration": 1}, {"n_threads": -1}],
+)
+def test_wrong_options_of_decode_are_value_errors(codec, coded, options):
+    with pytest.raises(ValueError, match=r"Hz|not a time|exclude|-1 threads"):
+        decode_file(coded, coded.with_name("b.wav"), codec, DecodeOptions(**options))
+    assert sorted(path.name for path in coded.parent.iterdir()) == ["a.rvq", "a.wav"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "problem"),
+    [
+        (np.zeros((900, 2), np.float32), r"shape \(900, 2\)"),
+        (np.zeros((1, 2, 900), np.float32), r"shape \(1, 2, 900\)"),
+        (np.zeros((0, 900), np.float32), r"shape \(0, 900\)"),
+        (np.float32(1), r"shape \(\)"),
+        (np.zeros(900, np.int16), "int16"),
+        (np.full(900, np.nan, np.float32), "finite"),
+    ],
+)
+def test_a_wave_that_is_none_is_a_value_error(codec, samples, problem):
+    with pytest.raises(ValueError, match=problem):
+        codec.encode(samples, 2)
+
+
+@pytest.mark.parametrize("numbers", [{"n_layers": 0}, {"n_layers": 5}, {"n_candidates": 0}, {"n_threads": 0}])
+def test_numbers_out_of_range_are_value_errors(codec, numbers):
+    with pytest.raises(ValueError, match=r"layers|candidates|threads"):
+        codec.encode(np.zeros(900, np.float32), **{"n_layers": 2, **numbers})
+
+
+def test_static_coding_without_tables_is_refused(codec, coded):
+    with pytest.raises(ModelError, match="no static entropy tables"):
+        write_encoded(coded.with_name("b.rvq"), read_encoded(coded), entropy="static")
+
+
+def test_samples_far_past_full_scale_are_coded(codec):
+    encoded = codec.encode(wave().T.astype(np.float64) * 1e30, 2)
+    assert np.isfinite(codec.decode(encoded)).all()
+
+
+def test_two_threads_share_a_codec(codec):
+    samples = wave(4000).T
+    alone = codec.encode(samples, 4)
+    with ThreadPoolExecutor(2) as pool:
+        for encoded in pool.map(lambda _: codec.encode(samples, 4), range(4)):
+            assert same(encoded, alone)
+
+
+def test_streams_get_tags_too(codec, coded):
+    write_encoded(coded.with_name("b.rvq"), read_encoded(coded), entropy="raw", tags={"title": "Tāl"})
+    for tags, expected in ((True, {"title": "Tāl"}), (False, {})):
+        target = io.BytesIO()
+        decode_file(coded.with_name("b.rvq"), target, codec, DecodeOptions(tags=tags))
+        assert read_tags(io.BytesIO(target.getvalue())) == expected
+
+
+def test_recovered_codes_lose_no_layers_to_longer_chunks(coded, tmp_path):
+    encoded = read_encoded(coded)
+    layers = np.array([4, 4, 1, 1, 4, 4, 4, 4], np.uint8)
+    codes = encoded.codes * (np.arange(4)[:, None] < np.repeat(layers, 50)[: encoded.codes.shape[2]])
+    damaged = dataclasses.replace(encoded, codes=codes.astype(np.uint16), layers=layers)
+    with pytest.raises(ValueError, match="would lose layers"):
+        write_encoded(tmp_path / "b.rvq", damaged, entropy="raw", chunk_s=3)
+    write_encoded(tmp_path / "b.rvq", damaged, entropy="raw", chunk_s=2)
+    assert same(read_encoded(tmp_path / "b.rvq"), damaged)

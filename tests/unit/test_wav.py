@@ -243,3 +243,14 @@ def test_endless_tags_are_bounded():
     tail = pack_chunk(b"LIST", bytes(1 << 20)) * 20
     assert len(read(riff(20, 56, b"\1\0" * 10, tail), 1 << 20)[2]) == 16
     assert len(read(riff(20, 56, b"\1\0" * 10, b"LIST\0\0\0\0" * 10_001), 1 << 20)[2]) == 10_000
+
+
+def test_a_cut_wav_is_read_as_far_as_it_goes_and_said_once(caplog):
+    file = io.BytesIO()
+    writer = WavWriter(file, sample_rate=8000, channels=1, sample_format=SampleFormat.S16, n_samples=100)
+    writer.write(np.zeros((100, 1), np.int32))
+    writer.finish()
+    cut = HashingReader(io.BytesIO(file.getvalue()[:-80]))
+    reader = WavReader(cut, read_header(cut))
+    assert [len(reader.read(40)) for _ in range(3)] == [40, 20, 0]
+    assert [record.getMessage() for record in caplog.records] == ["the WAV is cut off: 80 bytes of samples are missing"]

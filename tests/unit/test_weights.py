@@ -111,3 +111,44 @@ def test_other_files_are_no_tables(tmp_path, data):
         read_tables(tmp_path / "t")
     with pytest.raises(ModelError):
         read_tables(tmp_path / "absent")
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"codebook_size": 1 << 40}, "within limits"),
+        ({"encoder_fine_width": 1 << 30}, "within limits"),
+        ({"decoder_fine_blocks": 1 << 30}, "within limits|shorter than a block"),
+        ({"window_blocks": 1 << 30}, "within limits"),
+        ({"sample_rate": 16 << 30}, "within limits"),
+        ({"level_dbfs": float("nan")}, "level"),
+    ],
+)
+def test_sizes_are_refused_before_memory_is_taken(path, changes, problem):
+    tensors, metadata = safetensors.load_file(path), read_metadata(path)
+    metadata["config"] = json.dumps({**json.loads(metadata["config"]), **changes})
+    safetensors.save_file(tensors, path, metadata)
+    with pytest.raises(ModelError, match=problem):
+        load_model(read_model_file(path), "cpu")
+
+
+@pytest.mark.parametrize("name", ["", "x" * 65, "a\x1b[2J", "a\nb"])
+def test_names_that_files_cannot_hold_are_refused(path, name):
+    safetensors.save_file(safetensors.load_file(path), path, {**read_metadata(path), "name": name})
+    with pytest.raises(ModelError, match="name"):
+        read_model_file(path)
+
+
+def test_weights_that_are_no_numbers_are_refused(path):
+    tensors, metadata = safetensors.load_file(path), read_metadata(path)
+    tensors["encoder.head.bias"][0] = float("nan")
+    safetensors.save_file(tensors, path, metadata)
+    with pytest.raises(ModelError, match="aren't finite"):
+        load_model(read_model_file(path), "cpu")
+
+
+def test_json_that_nests_without_end_is_refused(path):
+    deep = b"[" * 200_000
+    path.write_bytes(len(deep).to_bytes(8, "little") + deep)
+    with pytest.raises(ModelError, match="can't be read as a model"):
+        read_model_file(path)

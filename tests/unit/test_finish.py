@@ -1,0 +1,74 @@
+"""Random signs where codes tell loudness alone: by place, above the calibrated band, gone in training."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from rvqcodec.errors import ModelError
+from rvqcodec.models.codec import Codec
+from rvqcodec.models.finish import hash_bits
+from tests.tiny import tiny_codec, tiny_config
+
+
+def finished(noise_bands, makeup=(0, 0, 0, 0)):
+    plain = tiny_codec()
+    config = dataclasses.replace(plain.config, noise_bands=noise_bands, makeup_centibels=makeup)
+    codec = Codec(config, "tiny").eval().requires_grad_(False)
+    codec.load_state_dict(plain.state_dict())
+    return codec
+
+
+def test_bits_depend_on_the_place_alone():
+    whole = hash_bits(torch.tensor([1000]), 50, 8)
+    part = hash_bits(torch.tensor([1020]), 30, 8)
+    assert torch.equal(whole[:, 20:], part)
+    assert torch.equal(hash_bits(torch.tensor([-3, 4]), 5, 8)[0], hash_bits(torch.tensor([-3]), 5, 8)[0])
+
+
+def test_bits_are_fair_and_independent():
+    bits = hash_bits(torch.tensor([0]), 2000, 320).float()[0] * 2 - 1
+    assert bits.mean().abs() < 0.005
+    for other in (bits.roll(1, 0), bits.roll(3, 0), bits.roll(1, 1), bits.roll((1, 1), (0, 1))):
+        assert (bits * other).mean().abs() < 0.005
+
+
+def test_only_bands_from_the_calibrated_one_change_and_keep_their_magnitudes():
+    codec = finished((3, 2, 1, 1))
+    coefficients = torch.randn(1, 12, 8)
+    for n_layers, edge in ((1, 8), (2, 5), (3, 2)):
+        changed = codec.decoder.finish(coefficients, torch.full((1, 6), n_layers), torch.tensor([7]))
+        assert torch.equal(changed[..., :edge], coefficients[..., :edge])
+        assert torch.equal(changed.abs(), coefficients.abs())
+        assert edge == 8 or not torch.equal(changed[..., edge:], coefficients[..., edge:])
+
+
+def test_makeup_gain_is_in_centibels():
+    finish = finished((3,) * 4, (0, 20, 0, 0)).decoder.finish
+    assert torch.allclose(finish.gain(torch.tensor([[1, 2, 0]])), torch.tensor([[[0.0], [0.1], [0.0]]]))
+
+
+def test_streams_and_repeats_differ_only_by_place():
+    codec = finished((0,) * 4)
+    codes = np.random.default_rng(0).integers(0, 16, (2, 40)).astype(np.uint16)
+    layers, sounding = np.full(40, 2), np.ones(40, bool)
+    first, again, later = (codec.decode_window(codes, layers, sounding, place) for place in (5, 5, 6))
+    assert np.array_equal(first, again)
+    assert not np.allclose(first, later)
+
+
+def test_any_threads_and_any_part_give_the_same_wave():
+    codec = finished((1,) * 4)
+    wave = np.random.default_rng(1).standard_normal((2, 6 * codec.block_size)).astype(np.float32) * 0.1
+    encoded = codec.encode(wave, n_layers=2)
+    whole = codec.decode(encoded)
+    assert np.array_equal(codec.decode(encoded, n_threads=3), whole)
+    part = list(codec.decode_blocks(list(encoded.blocks())[1:], 1, 1, 2))
+    every = list(codec.decode_blocks(encoded.blocks(), 1))
+    assert all(np.array_equal(a[1], b[1]) for a, b in zip(part, every[2:], strict=True))
+
+
+def test_a_calibration_covers_every_number_of_layers():
+    with pytest.raises(ModelError, match="entry for each number"):
+        tiny_config(noise_bands=(1, 2))
