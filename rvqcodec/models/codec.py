@@ -41,12 +41,18 @@ class Codec(nn.Module):
         self.quantizer = ResidualQuantizer(config)
         self.decoder = Decoder(config)
         self.register_buffer("silence", torch.zeros(config.latent_dim))
+        self._fingerprint: tuple[Tensor | None, int, str] = (None, 0, "")
 
     @property
     def fingerprint(self) -> str:
         """What the codes mean, as 16 hex digits: a hash of the codebooks and the signal geometry."""
-        codebooks = self.quantizer.codebooks.detach().cpu().contiguous().numpy()
-        return fingerprint(self.config, codebooks.astype("<f4").tobytes())
+        codebooks = self.quantizer.codebooks
+        known, version, found = self._fingerprint
+        now = 0 if codebooks.is_inference() else codebooks._version  # inference tensors count no changes
+        if known is not codebooks or version != now or codebooks.is_inference():  # hashing takes 25 ms
+            found = fingerprint(self.config, codebooks.detach().cpu().contiguous().numpy().astype("<f4").tobytes())
+            self._fingerprint = (codebooks, now, found)
+        return found
 
     def set_silence(self) -> None:
         """Take the latent of silence from the encoder, at the middle of a window of zeros."""
