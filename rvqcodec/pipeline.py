@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, BinaryIO
 from rvqcodec.encoded import MAX_SAMPLE_RATE, CodedBlock
 from rvqcodec.formats.audio import MIN_SAMPLE_RATE, AudioReader, SampleFormat, open_reader
 from rvqcodec.formats.audio_out import AudioWriter
+from rvqcodec.formats.entropy import StaticTables
 from rvqcodec.formats.files import check_output
 from rvqcodec.formats.header import Header
 from rvqcodec.formats.resample import PREROLL_S, reblock, resample
@@ -29,10 +30,12 @@ from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_mode
 
 if TYPE_CHECKING:
     from rvqcodec.models.codec import Codec
+    from rvqcodec.models.config import CodecConfig
 
 EFFORTS = {"fast": 1, "default": 4, "best": 16}
 DEFAULT_LAYERS = 12
 Progress = Callable[[float], None]
+Seal = Callable[[Path], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +170,9 @@ def encode_file(
 
 
 def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOptions, progress: Progress) -> Result:
-    n_layers = options.n_layers
-    if options.bitrate_kbps is not None:
-        n_layers = codec.config.layers_for_bitrate(options.bitrate_kbps, audio.channels)
-    signal = codec.signal(audio.sample_rate, audio.channels, n_layers, int(audio.sample_format))
     tables = tables_to_write(codec.fingerprint, options.entropy)
-    header = chunk_header(signal, options.chunk_s, tables)
+    header = header_for(audio, codec.name, codec.fingerprint, codec.config, options, tables)
+    signal, n_layers = header.signal, header.signal.n_layers
     writer = RvqWriter(file, header)
     counter = _Counter()
     at_model_rate = resample(counter.count(audio.blocks()), audio.sample_rate, codec.config.sample_rate, audio.channels)
@@ -189,6 +189,26 @@ def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOpt
     return _result(header, counter.n_samples, writer.n_bytes)
 
 
+def header_for(
+    audio: AudioReader,
+    model: str,
+    fingerprint: str,
+    config: CodecConfig,
+    options: EncodeOptions,
+    tables: StaticTables | None,
+) -> Header:
+    """Return the header that the encoded audio has; no torch.
+
+    Raises:
+        ValueError: An option is out of range.
+    """
+    n_layers = options.n_layers
+    if options.bitrate_kbps is not None:
+        n_layers = config.layers_for_bitrate(options.bitrate_kbps, audio.channels)
+    signal = config.signal(model, fingerprint, audio.sample_rate, audio.channels, n_layers, int(audio.sample_format))
+    return chunk_header(signal, options.chunk_s, tables)
+
+
 def decode_file(
     source: Place,
     target: Place,
@@ -198,6 +218,7 @@ def decode_file(
     device: str = "auto",
     overwrite: bool = False,
     progress: Progress | None = None,
+    seal: Seal | None = None,
 ) -> Result:
     """Decode an .rvq file to audio; the target's suffix chooses the container.
 
@@ -209,6 +230,7 @@ def decode_file(
         device: Where the model runs when it is loaded here.
         overwrite: Whether an existing target is replaced.
         progress: Called now and then with the seconds of audio done.
+        seal: Called with the path of the finished file before it gets its name.
 
     Raises:
         FormatError: The source is damaged or truncated.
@@ -224,11 +246,17 @@ def decode_file(
         reader = RvqReader(file)
         codec = codec or load_for(reader.header, device)
         codec.check(reader.header.signal)
-        return _decode(reader, target, codec, options, overwrite, progress or _silent)
+        return _decode(reader, target, codec, options, overwrite, progress or _silent, seal)
 
 
 def _decode(
-    reader: RvqReader, target: Place, codec: Codec, options: DecodeOptions, overwrite: bool, progress: Progress
+    reader: RvqReader,
+    target: Place,
+    codec: Codec,
+    options: DecodeOptions,
+    overwrite: bool,
+    progress: Progress,
+    seal: Seal | None,
 ) -> Result:
     signal, level = reader.header.signal, codec.config.level_dbfs
     rate = options.sample_rate or signal.sample_rate
@@ -263,6 +291,8 @@ def _decode(
             _refuse_late_start(start, found.end.n_samples, signal.sample_rate)
         if options.tags and path is not None and found is not None:
             write_tags(path, found.tags)
+        if seal is not None and path is not None:
+            seal(path)
     n_source, size = (found.end.n_samples, reader.size(found)) if found else (0, 0)
     return _result(reader.header, n_source, size, n_samples, rate, writer.n_clipped)
 

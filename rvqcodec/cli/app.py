@@ -91,7 +91,7 @@ def top(
 
 @app.command(epilog=examples.ENCODE)
 def encode(
-    names: flags.Names,
+    names: flags.Inputs = None,
     output: flags.Out = None,
     to_stdout: flags.Stdout = False,
     force: flags.Force = False,
@@ -105,6 +105,14 @@ def encode(
     chunk: flags.Chunk = 10,
     device: flags.Device = "auto",
     threads: flags.Threads = None,
+    recursive: flags.Recursive = False,
+    extensions: flags.Extensions = None,
+    exclude: flags.Exclude = None,
+    filelist: flags.Filelist = None,
+    resume: flags.Resume = False,
+    n_jobs: flags.JobCount = None,
+    fail_fast: flags.FailFast = False,
+    report_to: flags.ReportFile = None,
     quiet: flags.Quiet = 0,
     verbose: flags.Verbose = False,
     as_json: flags.Json = False,
@@ -115,8 +123,10 @@ def encode(
 
     Two names are an input and its output when the second ends in .rvq or
     is -; otherwise all are inputs, and each becomes NAME.rvq beside it, or
-    in the folder that -o names.
+    in the folder that -o names. Of a folder, all audio files are taken, and
+    its tree is mirrored in the folder that -o names.
     """
+    from rvqcodec.batch.work import Settings
     from rvqcodec.cli import coding, jobs
     from rvqcodec.pipeline import DEFAULT_LAYERS, EncodeOptions
 
@@ -131,14 +141,17 @@ def encode(
         n_threads=threads or 0,
         tags=not no_tags,
     )
-    settings = coding.Settings(model=model, device=device, overwrite=force, remove=remove)
+    settings = Settings(model=model, device=device, overwrite=force, remove=remove, resume=resume)
+    batch = coding.batch_of(n_jobs, fail_fast, report_to)
+    folders = jobs.folders_of(recursive, extensions, exclude, filelist)
     report = _report(quiet, verbose, as_json, not no_progress, debug)
-    return coding.encode(jobs.plan_encode(names, output, to_stdout), settings, options, report)
+    plan = jobs.plan_encode(names or [], output, to_stdout, folders)
+    return coding.encode(plan, settings, options, batch, report)
 
 
 @app.command(epilog=examples.DECODE)
 def decode(
-    names: flags.Names,
+    names: flags.Inputs = None,
     output: flags.Out = None,
     to_stdout: flags.Stdout = False,
     force: flags.Force = False,
@@ -152,6 +165,14 @@ def decode(
     model: flags.Model = None,
     device: flags.Device = "auto",
     threads: flags.Threads = None,
+    recursive: flags.Recursive = False,
+    extensions: flags.Extensions = None,
+    exclude: flags.Exclude = None,
+    filelist: flags.Filelist = None,
+    resume: flags.Resume = False,
+    n_jobs: flags.JobCount = None,
+    fail_fast: flags.FailFast = False,
+    report_to: flags.ReportFile = None,
     quiet: flags.Quiet = 0,
     verbose: flags.Verbose = False,
     as_json: flags.Json = False,
@@ -162,9 +183,10 @@ def decode(
 
     Two names are an input and its output when the second doesn't end in
     .rvq; otherwise all are inputs, and each becomes NAME.wav beside it, or
-    in the folder that -o names. The output's extension (.wav .flac .ogg
+    in the folder that -o names, where trees are mirrored. The output's extension (.wav .flac .ogg
     .opus .mp3 .aiff .caf ...) chooses the kind of file.
     """
+    from rvqcodec.batch.work import Settings
     from rvqcodec.cli import coding, jobs
     from rvqcodec.formats.pcm import SampleFormat
     from rvqcodec.pipeline import DecodeOptions
@@ -178,9 +200,12 @@ def decode(
         n_threads=threads or 0,
         tags=not no_tags,
     )
-    settings = coding.Settings(model=model, device=device, overwrite=force, remove=remove)
+    settings = Settings(model=model, device=device, overwrite=force, remove=remove, resume=resume)
+    batch = coding.batch_of(n_jobs, fail_fast, report_to)
+    folders = jobs.folders_of(recursive, extensions, exclude, filelist)
     report = _report(quiet, verbose, as_json, not no_progress, debug)
-    return coding.decode(jobs.plan_decode(names, output, to_stdout), settings, options, report)
+    plan = jobs.plan_decode(names or [], output, to_stdout, folders)
+    return coding.decode(plan, settings, options, batch, report)
 
 
 @app.command(epilog=examples.INFO)

@@ -1,108 +1,75 @@
-"""`rvq encode` and `rvq decode`: refuse early and without torch, then load the model once and run the jobs."""
+"""`rvq encode` and `rvq decode`: refuse early and without torch, then hand the jobs to an engine."""
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import re
-import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
 
+from rvqcodec.batch.job import Job
+from rvqcodec.batch.work import DecodeWork, EncodeWork, Settings, Work, audio_seconds, run_here
+from rvqcodec.batch.workers import run_in_workers, worth_of_workers
 from rvqcodec.cli.entry import UsageError
-from rvqcodec.cli.jobs import Job, Plan
-from rvqcodec.cli.report import Outcome, Report, Task, run_tasks
-from rvqcodec.cli.streams import flushed_stdout, open_input, refuse_stream_conflicts, stdin_bytes
-from rvqcodec.cli.text import format_rates, format_size, shown
-from rvqcodec.errors import FormatError, OutputError
-from rvqcodec.formats.audio import open_reader
+from rvqcodec.cli.jobs import Plan
+from rvqcodec.cli.outcomes import Teller, report_file
+from rvqcodec.cli.report import Report
+from rvqcodec.cli.streams import flushed_stdout, refuse_stream_conflicts, stdin_bytes
 from rvqcodec.formats.containers import container_of
-from rvqcodec.formats.files import check_output, is_special, write_error
+from rvqcodec.formats.files import is_special
 from rvqcodec.formats.header import MAX_CHUNK_FRAMES
-from rvqcodec.formats.stream import RvqReader
-from rvqcodec.formats.verify import verify
 from rvqcodec.models.config import CodecConfig
-from rvqcodec.pipeline import DecodeOptions, EncodeOptions, Result, decode_file, encode_file, load_codec
-from rvqcodec.tables import tables_for
-from rvqcodec.times import format_time, parse_time
-from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_model
+from rvqcodec.opening import Place
+from rvqcodec.pipeline import DecodeOptions, EncodeOptions
+from rvqcodec.times import parse_time
+from rvqcodec.weights.registry import DEFAULT_MODEL, find_model
 
-if TYPE_CHECKING:
-    from rvqcodec.models.codec import Codec
-
-FIELDS = ("seconds", "x_real_time", "duration_s", "n_layers", "size_bytes", "nominal_kbps", "actual_kbps")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+ENCODE_BYTES_PER_WORKER = 4 << 20
+DECODE_BYTES_PER_WORKER = 1 << 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What concerns files and the machine rather than the coding.
+class Batch:
+    """How several files are worked on.
 
-    model: A model's name or path; the default, or the one that a file names, when absent.
-    overwrite, remove: Whether outputs may be replaced; whether inputs go once their output was checked.
+    n_workers: Processes; 0 takes as many as there are cores and as the work is worth.
+    fail_fast: Whether the first failure ends the run.
+    report: Where a line for each file is written, or None.
     """
 
-    model: str | None = None
-    device: str = "auto"
-    overwrite: bool = False
-    remove: bool = False
+    n_workers: int = 0
+    fail_fast: bool = False
+    report: Path | None = None
 
 
-@dataclass(slots=True)
-class Codecs:
-    """The models of one run, each loaded when it is first wanted, by name."""
-
-    device: str
-    _loaded: dict[str, Codec] = field(default_factory=dict)
-
-    def get(self, name: str) -> Codec:
-        """Return the model called `name`, ready to run."""
-        if name not in self._loaded:
-            self._loaded[name] = load_codec(name, self.device)
-        return self._loaded[name]
+def batch_of(n_jobs: int | None, fail_fast: bool, report: str | None) -> Batch:
+    """Return what the flags say of several files."""
+    return Batch(n_workers=n_jobs or 0, fail_fast=fail_fast, report=None if report is None else Path(report))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Run:
-    """What all jobs of one command share."""
-
-    plan: Plan
-    settings: Settings
-    report: Report
-    codecs: Codecs
-
-    def refuse_output(self, job: Job) -> None:
-        """Refuse an output that can't or mustn't be written, once its folder is made."""
-        if job.target_path is None:
-            return
-        if self.plan.folder is not None:
-            _make_folder(self.plan.folder)
-        check_output(job.source_path, job.target_path, overwrite=self.settings.overwrite)
-
-
-def encode(plan: Plan, settings: Settings, options: EncodeOptions, report: Report) -> int:
+def encode(plan: Plan, settings: Settings, options: EncodeOptions, batch: Batch, report: Report) -> int:
     """Encode what was planned and return the exit status.
 
     Raises:
         UsageError: An option is out of range, or options contradict each other.
         ModelError: There is no such model.
+        OutputError: The report can't be written.
     """
-    name = settings.model or DEFAULT_MODEL
     check_settings(settings)
     refuse_stream_conflicts(plan.jobs, as_json=report.as_json, remove=settings.remove)
-    check_encode(options, CodecConfig.from_json(find_model(name).config))
-    run = Run(plan=plan, settings=settings, report=report, codecs=Codecs(settings.device))
-    return run_tasks(_tasks(plan.jobs, functools.partial(_encode_one, run, name, options)), report)
+    check_encode(options, CodecConfig.from_json(find_model(settings.model or DEFAULT_MODEL).config))
+    return _run(plan, EncodeWork(settings=settings, options=options), batch, report, ENCODE_BYTES_PER_WORKER)
 
 
-def decode(plan: Plan, settings: Settings, options: DecodeOptions, report: Report) -> int:
+def decode(plan: Plan, settings: Settings, options: DecodeOptions, batch: Batch, report: Report) -> int:
     """Decode what was planned and return the exit status.
 
     Raises:
         UsageError: An option is out of range, or options contradict each other.
         ModelError: There is no such model.
-        OutputError: An output's extension is not one of audio.
+        OutputError: An output's extension is not one of audio, or the report can't be written.
     """
     check_settings(settings)
     refuse_stream_conflicts(plan.jobs, as_json=report.as_json, remove=settings.remove)
@@ -112,8 +79,34 @@ def decode(plan: Plan, settings: Settings, options: DecodeOptions, report: Repor
     for job in plan.jobs:
         if job.target_path is not None and not is_special(job.target_path):
             container_of(job.target_path.suffix)
-    run = Run(plan=plan, settings=settings, report=report, codecs=Codecs(settings.device))
-    return run_tasks(_tasks(plan.jobs, functools.partial(_decode_one, run, options)), report)
+    settings = replace(settings, mark=settings.resume or plan.has_tree or len(plan.jobs) > 1)
+    return _run(plan, DecodeWork(settings=settings, options=options), batch, report, DECODE_BYTES_PER_WORKER)
+
+
+def _run(plan: Plan, work: Work, batch: Batch, report: Report, bytes_per_worker: int) -> int:
+    """Run the jobs here or in workers, and tell what comes of them."""
+    jobs = plan.jobs
+    n_workers = min(len(jobs), batch.n_workers or worth_of_workers(jobs, bytes_per_worker))
+    with report_file(batch.report, overwrite=work.settings.overwrite or work.settings.resume) as rows:
+        single_s = audio_seconds(jobs[0].source_path) if len(jobs) == 1 and report.draws_bars else None
+        with report.bar(jobs, single_s) as bar:
+            teller = Teller(report, bar, rows, n_jobs=len(jobs), fail_fast=batch.fail_fast)
+            if n_workers > 1:
+                run_in_workers(jobs, work, n_workers, teller)
+            else:
+                _run_here(jobs, work, teller)
+        return teller.end(with_table=plan.has_tree)
+
+
+def _run_here(jobs: Sequence[Job], work: Work, teller: Teller) -> None:
+    if len(jobs) > 1 or (jobs[0].source_path is not None and jobs[0].target_path is not None):
+        run_here(jobs, work, teller)
+        return
+    job = jobs[0]
+    source: Place = job.source_path or stdin_bytes()
+    with contextlib.ExitStack() as stack:
+        target: Place = job.target_path or stack.enter_context(flushed_stdout())
+        run_here(jobs, work, teller, (source, target))
 
 
 def check_settings(settings: Settings) -> None:
@@ -152,144 +145,3 @@ def check_decode(options: DecodeOptions, remove: bool) -> None:
             parse_time(str(text), 1)
     if remove and (options.end is not None or options.duration is not None or parse_time(str(options.start), 1)):
         raise UsageError("--rm would remove a file of which only a part was decoded")
-
-
-def _tasks(jobs: Sequence[Job], work: Any) -> list[Task]:
-    return [
-        Task(names={"input": job.source, "output": job.target}, work=functools.partial(work, job), fields=FIELDS)
-        for job in jobs
-    ]
-
-
-def _encode_one(run: Run, model: str, options: EncodeOptions, job: Job) -> Outcome:
-    duration_s = _probe_audio(job.source_path)
-    run.refuse_output(job)
-    codec = run.codecs.get(model)
-    run.report.detail(f"{shown(job.source, 'stdin')}: {codec.name} ({codec.fingerprint}), effort {options.effort}")
-    started = time.monotonic()
-    with run.report.bar(job.source, duration_s) as progress:
-        if job.target_path is None:
-            with flushed_stdout() as stdout:
-                result = encode_file(_source(job), stdout, codec, options, progress=progress)
-        else:
-            overwrite = run.settings.overwrite
-            result = encode_file(_source(job), job.target_path, codec, options, overwrite=overwrite, progress=progress)
-    seconds = time.monotonic() - started
-    if run.settings.remove:
-        _remove_encoded(job)
-    return _outcome(job, result, seconds)
-
-
-def _decode_one(run: Run, options: DecodeOptions, job: Job) -> Outcome:
-    model, duration_s = _probe_rvq(job.source_path, run.settings.model)
-    run.refuse_output(job)
-    codec = run.codecs.get(model) if model is not None else None
-    if codec is not None:
-        run.report.detail(f"{shown(job.source, 'stdin')}: {codec.name} ({codec.fingerprint})")
-    started = time.monotonic()
-    with run.report.bar(job.source, duration_s) as progress:
-        device = run.settings.device
-        if job.target_path is None:
-            with flushed_stdout() as stdout:
-                result = decode_file(_source(job), stdout, codec, options, device=device, progress=progress)
-        else:
-            result = decode_file(
-                _source(job), job.target_path, codec, options,
-                device=device, overwrite=run.settings.overwrite, progress=progress,
-            )  # fmt: skip
-    seconds = time.monotonic() - started
-    if result.n_clipped:
-        run.report.warn(
-            shown(job.target, "stdout"), f"{result.n_clipped} samples were past full scale (--bits float keeps them)"
-        )
-    if run.settings.remove:
-        _remove_decoded(job, result)
-    return _outcome(job, result, seconds)
-
-
-def _source(job: Job) -> Path | BinaryIO:
-    return job.source_path or stdin_bytes()
-
-
-def _probe_audio(path: Path | None) -> float | None:
-    """Return the seconds of an audio file as far as they are known; refuse what isn't audio. Pipes are left alone."""
-    if path is None or is_special(path):
-        return None
-    with open_reader(path) as reader:
-        return None if reader.n_samples is None else reader.n_samples / reader.sample_rate
-
-
-def _probe_rvq(path: Path | None, model: str | None) -> tuple[str | None, float | None]:
-    """Return the model that an .rvq file needs and its seconds; refuse what is cut or unknown. Pipes are left alone."""
-    if path is None or is_special(path):
-        return model, None
-    with open_input(path) as file:
-        reader = RvqReader(file)
-        signal = reader.header.signal
-        duration_s = reader.read_tail().end.n_samples / signal.sample_rate
-    return model or find_fingerprint(signal.fingerprint, signal.model).name, duration_s
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(error) from error
-
-
-def _remove_encoded(job: Job) -> None:
-    """Remove the input once all codes of the output were read back and checked."""
-    if job.source_path is None or job.target_path is None:
-        return
-    with open_input(job.target_path) as file:
-        tables = tables_for(RvqReader(file).header)
-        file.seek(0)
-        verify(file, tables, deep=True)
-    _remove(job.source_path)
-
-
-def _remove_decoded(job: Job, result: Result) -> None:
-    """Remove the input once the output was opened and has the right length, where its container tells it exactly."""
-    if job.source_path is None or job.target_path is None:
-        return
-    with open_reader(job.target_path) as reader:
-        if reader.sample_format and reader.n_samples != result.n_samples:
-            raise FormatError("the output is shorter than it should be, so the input stays")
-    _remove(job.source_path)
-
-
-def _remove(path: Path) -> None:
-    try:
-        path.unlink()
-    except OSError as error:
-        raise OutputError(f"the input cannot be removed: {(error.strerror or str(error)).lower()}") from error
-
-
-def _outcome(job: Job, result: Result, seconds: float) -> Outcome:
-    speed = result.duration_s / seconds if seconds > 0 else 0.0
-    n_bytes = result.n_bytes
-    if job.target_path is not None and job.target_path.is_file():
-        n_bytes = job.target_path.stat().st_size
-    fields = {
-        "seconds": round(seconds, 3),
-        "x_real_time": round(speed, 2),
-        "duration_s": result.duration_s,
-        "n_samples": result.n_samples,
-        "sample_rate": result.sample_rate,
-        "channels": result.channels,
-        "n_layers": result.n_layers,
-        "size_bytes": n_bytes,
-        "nominal_kbps": result.nominal_kbps,
-        "actual_kbps": result.actual_kbps,
-        "n_clipped": result.n_clipped,
-    }
-    line = "  ".join(
-        (
-            f"{shown(job.source, 'stdin')} -> {shown(job.target, 'stdout')}",
-            format_time(result.duration_s),
-            format_rates(result.n_layers, result.nominal_kbps, result.actual_kbps),
-            format_size(n_bytes),
-            f"{speed:.3g} x real time",
-        )
-    )
-    return Outcome(fields=fields, line=line)

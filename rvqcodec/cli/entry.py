@@ -70,6 +70,9 @@ def command() -> NoReturn:
         if number is not None and signal.getsignal(number) == signal.SIG_DFL:  # not what nohup ignores
             signal.signal(number, _terminate)
     status = main()
+    signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # a second Ctrl-C has nothing to end any more, and would change the status
     if "torch" in sys.modules:
         for stream in (sys.stdout, sys.stderr):
             with contextlib.suppress(OSError, ValueError):

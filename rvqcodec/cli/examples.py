@@ -11,12 +11,16 @@ ENCODE = """rvq encode in.wav out.rvq
 
 rvq encode a.wav b.flac -o coded/ --layers 24
 
+rvq encode music -o coded -r --resume --report done.csv
+
 rvq encode song.flac --bitrate 6 --effort best
 
 arecord -f cd | rvq encode - - | ssh host 'cat > live.rvq'"""
 DECODE = """rvq decode in.rvq out.flac
 
 rvq decode *.rvq -o wavs/ --bits 24
+
+rvq decode coded -o wavs -r
 
 rvq decode long.rvq part.wav --start 1:23:45 --duration 10
 

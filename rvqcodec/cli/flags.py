@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-OUTPUT, RATE, COMPUTE, PART, REPORT = "Output", "Rate and quality", "Compute", "Part of the file", "Reports"
+OUTPUT, RATE, COMPUTE, PART = "Output", "Rate and quality", "Compute", "Part of the file"
+FOLDERS, REPORT = "Folders and many files", "Reports"
 
 
 class Effort(str, enum.Enum):
@@ -37,6 +38,10 @@ class Bits(str, enum.Enum):
 
 Names = Annotated[
     list[str], typer.Argument(metavar="IN...", help="Files, or - for standard input.", show_default=False)
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="IN...", help="Files, folders, or - for standard input.", show_default=False),
 ]
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help=".rvq files.", show_default=False)]
 Out = Annotated[
@@ -151,3 +156,65 @@ Rate = Annotated[
         help="Sample rate.",
     ),
 ]
+Recursive = Annotated[
+    bool, typer.Option("-r", "--recursive", metavar="", rich_help_panel=FOLDERS, help="Descend into folders.")
+]
+Extensions = Annotated[
+    str | None,
+    typer.Option(
+        "--ext",
+        metavar="EXT,...",
+        rich_help_panel=FOLDERS,
+        show_default="all kinds of input",
+        help="Extensions of the files that folders are searched for.",
+    ),
+]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--exclude",
+        metavar="PATTERN",
+        rich_help_panel=FOLDERS,
+        show_default=False,
+        help="Names, or paths below the folder, to pass over, such as '*.tmp.wav' or 'old/*'; may be repeated.",
+    ),
+]
+Filelist = Annotated[
+    str | None,
+    typer.Option(
+        "--filelist",
+        metavar="FILE|-",
+        rich_help_panel=FOLDERS,
+        show_default=False,
+        help="Inputs from a file: one a line, or parted by zero bytes.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        "--resume",
+        metavar="",
+        rich_help_panel=FOLDERS,
+        help="Pass over outputs that are whole and made from this input with these settings; redo the others.",
+    ),
+]
+JobCount = Annotated[
+    int | None,
+    typer.Option(
+        "-j", "--jobs", metavar="N", min=1, rich_help_panel=FOLDERS, show_default="one for each core",
+        help="Files worked on side by side; changes no byte.",
+    ),
+]  # fmt: skip
+FailFast = Annotated[
+    bool,
+    typer.Option(
+        "--fail-fast", metavar="", rich_help_panel=FOLDERS, help="Stop at the first failure, instead of going on."
+    ),
+]
+ReportFile = Annotated[
+    str | None,
+    typer.Option(
+        "--report", metavar="FILE.csv|.json", rich_help_panel=REPORT, show_default=False,
+        help="Write what came of each file there.",
+    ),
+]  # fmt: skip

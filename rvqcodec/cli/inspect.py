@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from rvqcodec.batch.job import STREAM, Job
 from rvqcodec.cli.entry import UsageError
-from rvqcodec.cli.jobs import STREAM, Job, Plan, refuse_folders
+from rvqcodec.cli.jobs import Plan, refuse_folders
 from rvqcodec.cli.report import Outcome, Report, Task, run_tasks
 from rvqcodec.cli.streams import open_input, open_output, open_seekable, refuse_stream_conflicts
 from rvqcodec.cli.text import format_rates, format_size, format_table, shown

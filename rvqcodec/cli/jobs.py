@@ -3,67 +3,79 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
+from rvqcodec.batch.job import STREAM, Job
+from rvqcodec.batch.walk import AUDIO_SUFFIXES, RVQ_SUFFIXES, Selection, file_size, walk
 from rvqcodec.cli.entry import UsageError
-from rvqcodec.errors import OutputError
+from rvqcodec.errors import AudioError, OutputError
 
-STREAM = "-"
 RVQ_SUFFIX = ".rvq"
 IsOutput = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
-    """One input and its output, as they were named; "-" is standard input or output."""
+class Plan:
+    """Jobs in order; `has_tree` tells that they came of folders or a list of files."""
 
-    source: str
-    target: str
-
-    @property
-    def source_path(self) -> Path | None:
-        """The input, or None for standard input."""
-        return None if self.source == STREAM else Path(self.source)
-
-    @property
-    def target_path(self) -> Path | None:
-        """The output, or None for standard output."""
-        return None if self.target == STREAM else Path(self.target)
+    jobs: tuple[Job, ...]
+    has_tree: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """Jobs in order; `folder` is made when it isn't there."""
+class Folders:
+    """How folders are read, and the names of a list of files.
 
-    jobs: tuple[Job, ...]
-    folder: Path | None = None
+    suffixes: Instead of those that the command takes; with their dots, lower-case.
+    listed: Names from a list of files.
+    """
 
-    @property
-    def is_batch(self) -> bool:
-        """Whether one failure is reported and the rest goes on."""
-        return len(self.jobs) > 1
+    recursive: bool = False
+    suffixes: frozenset[str] = frozenset()
+    exclude: tuple[str, ...] = ()
+    listed: tuple[str, ...] = ()
 
 
-def plan_encode(names: Sequence[str], output: str | None, to_stdout: bool) -> Plan:
+class Entry(NamedTuple):
+    """One input, where it stands below the output folder ("" is its bare name), and its size in bytes."""
+
+    name: str
+    below: str
+    n_bytes: int
+
+
+def plan_encode(names: Sequence[str], output: str | None, to_stdout: bool, folders: Folders | None = None) -> Plan:
     """Return the plan of `rvq encode`: of two names, one that ends in .rvq or is - is the output.
 
     Raises:
         UsageError: The names contradict each other.
+        AudioError: A folder can't be read, or holds nothing to encode.
         OutputError: Two inputs have one output, or an output is an input.
     """
-    return _plan(names, output, to_stdout, RVQ_SUFFIX, lambda name: name == STREAM or _is_rvq(name))
+    folders = folders or Folders()
+    _refuse_nothing(names, folders, "encode")
+    inputs, output = _split(names, output, to_stdout, lambda name: name == STREAM or _is_rvq(name))
+    return _plan(inputs, output, RVQ_SUFFIX, AUDIO_SUFFIXES, folders)
 
 
-def plan_decode(names: Sequence[str], output: str | None, to_stdout: bool) -> Plan:
+def plan_decode(names: Sequence[str], output: str | None, to_stdout: bool, folders: Folders | None = None) -> Plan:
     """Return the plan of `rvq decode`: of two names, one that doesn't end in .rvq is the output.
 
     Raises:
         UsageError: The names contradict each other.
+        AudioError: A folder can't be read, or holds nothing to decode.
         OutputError: Two inputs have one output, or an output is an input.
     """
-    return _plan(names, output, to_stdout, ".wav", lambda name: not _is_rvq(name))
+    folders = folders or Folders()
+    _refuse_nothing(names, folders, "decode")
+    inputs, output = _split(names, output, to_stdout, lambda name: not _is_rvq(name))
+    if len(names) == 2 and len(inputs) == 1 and is_folder(names[0]) and is_folder(names[1]):
+        raise UsageError(f"{names[0]} and {names[1]} are both folders", "name the folder for the outputs with -o DIR")
+    return _plan(inputs, output, ".wav", RVQ_SUFFIXES, folders)
 
 
 def plan_copy(names: Sequence[str], output: str | None, to_stdout: bool) -> Plan:
@@ -76,17 +88,72 @@ def plan_copy(names: Sequence[str], output: str | None, to_stdout: bool) -> Plan
     inputs, output = _split(names, output, to_stdout, lambda _: True)
     if len(inputs) != 1 or output is None:
         raise UsageError("one input and one output are wanted", "name the output with -o OUT.rvq")
-    return _plan(inputs, output, False, RVQ_SUFFIX, lambda _: True)
-
-
-def _plan(names: Sequence[str], output: str | None, to_stdout: bool, suffix: str, is_output: IsOutput) -> Plan:
-    inputs, output = _split(names, output, to_stdout, is_output)
     refuse_folders(inputs)
-    folder = _output_folder(inputs, output)
-    jobs = tuple(Job(source=name, target=_target(name, output, folder, suffix)) for name in inputs)
+    return _plan(inputs, output, RVQ_SUFFIX, RVQ_SUFFIXES, Folders())
+
+
+def _refuse_nothing(names: Sequence[str], folders: Folders, command: str) -> None:
+    if not names and not folders.listed:
+        raise UsageError("missing argument 'IN...'", f"rvq {command} --help shows what there is")
+
+
+def is_folder(name: str) -> bool:
+    """Tell whether a name is a folder's."""
+    return name != STREAM and os.path.isdir(name)  # noqa: PTH112 - Path.is_dir raises for names that are too long
+
+
+def refuse_folders(names: Sequence[str]) -> None:
+    """Refuse folders as inputs, before anything is opened.
+
+    Raises:
+        UsageError: A name is a folder's.
+    """
+    for name in names:
+        if is_folder(name):
+            raise UsageError(f"{name} is a folder, and folders can't be inputs", f"name files: {Path(name) / '*'}")
+
+
+def folders_of(recursive: bool, extensions: str | None, exclude: Sequence[str] | None, filelist: str | None) -> Folders:
+    """Return what the flags say of folders; a list of files is read here.
+
+    Raises:
+        UsageError: --ext names nothing.
+        AudioError: The list can't be read, or is empty.
+    """
+    names = () if extensions is None else [name.strip(" .*").lower() for name in extensions.split(",")]
+    if not all(names) or extensions == "":
+        raise UsageError(f"--ext {extensions!r}: extensions parted by commas are wanted", "--ext wav,flac")
+    return Folders(
+        recursive=recursive,
+        suffixes=frozenset(f".{name}" for name in names),
+        exclude=tuple(exclude or ()),
+        listed=() if filelist is None else _read_list(filelist),
+    )
+
+
+def _read_list(name: str) -> tuple[str, ...]:
+    """Return the names in a list: parted by zero bytes where there are any, else by ends of lines."""
+    try:
+        data = sys.stdin.buffer.read() if name == STREAM else Path(name).read_bytes()
+    except OSError as error:
+        raise AudioError(f"the list {name} cannot be read: {(error.strerror or str(error)).lower()}") from error
+    pieces = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    names = tuple(os.fsdecode(piece) for piece in pieces if piece)
+    if not names:
+        raise AudioError(f"the list {name} names no files")
+    return names
+
+
+def _plan(inputs: Sequence[str], output: str | None, suffix: str, suffixes: frozenset[str], folders: Folders) -> Plan:
+    has_tree = bool(folders.listed) or any(map(is_folder, inputs))
+    folder = _output_folder(has_tree or len(inputs) > 1, output)
+    selection = Selection(suffixes=folders.suffixes or suffixes, recursive=folders.recursive, exclude=folders.exclude)
+    jobs = tuple(
+        dict.fromkeys(_job(entry, output, folder, suffix) for entry in _entries(inputs, folder, selection, folders))
+    )
     _refuse_shared_streams(jobs)
     _refuse_collisions(jobs)
-    return Plan(jobs=jobs, folder=folder)
+    return Plan(jobs=jobs, has_tree=has_tree)
 
 
 def _split(
@@ -101,37 +168,59 @@ def _split(
     return names, output
 
 
+def _entries(inputs: Sequence[str], output: Path | None, selection: Selection, folders: Folders) -> Iterator[Entry]:
+    """Yield all inputs: several folders stand under their own names below the output, files of a list at their paths."""
+    is_alone = len(inputs) + len(folders.listed) == 1
+    named = [(name, "") for name in inputs]
+    for name, below in named + [(name, name if _is_below(name) else "") for name in folders.listed]:
+        if not is_folder(name):
+            yield Entry(name, below, 0 if name == STREAM else file_size(name))
+            continue
+        top = "" if is_alone else Path(name).resolve().name
+        yield from _folder_entries(name, below or top, None if output is None else str(output), selection)
+
+
+def _folder_entries(folder: str, top: str, output: str | None, selection: Selection) -> Iterator[Entry]:
+    is_empty = True
+    for path, n_bytes in walk(folder, selection, output):
+        is_empty = False
+        yield Entry(str(Path(folder) / path), str(Path(top) / path), n_bytes)
+    if is_empty:
+        hint = "--ext names other extensions" if selection.recursive else "-r descends into folders"
+        kind = "audio" if selection.suffixes == AUDIO_SUFFIXES else " or ".join(sorted(selection.suffixes))
+        raise AudioError(f"the folder {folder} holds no {kind} files", hint)
+
+
+def _is_below(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
+
+
 def _is_rvq(name: str) -> bool:
     return name.lower().endswith(RVQ_SUFFIX)
 
 
-def refuse_folders(names: Sequence[str]) -> None:
-    """Refuse folders as inputs, before anything is opened.
-
-    Raises:
-        UsageError: A name is a folder's.
-    """
-    for name in names:
-        if name != STREAM and os.path.isdir(name):  # noqa: PTH112 - Path.is_dir raises for names that are too long
-            raise UsageError(f"{name} is a folder, and folders can't be inputs", f"name files: {Path(name) / '*'}")
-
-
-def _output_folder(inputs: Sequence[str], output: str | None) -> Path | None:
+def _output_folder(is_batch: bool, output: str | None) -> Path | None:
     """Return the folder that outputs go into, or None when the output is a file or stands beside its input."""
     if output is None or output == STREAM:
         return None
-    is_folder = len(inputs) > 1 or output.endswith(os.sep) or os.path.isdir(output)  # noqa: PTH112
-    return Path(output) if is_folder else None
+    return Path(output) if is_batch or output.endswith(os.sep) or is_folder(output) else None
 
 
-def _target(name: str, output: str | None, folder: Path | None, suffix: str) -> str:
+def _job(entry: Entry, output: str | None, folder: Path | None, suffix: str) -> Job:
+    target = _target(entry, output, folder, suffix)
+    return Job(source=entry.name, target=target, makes_folder=folder is not None, n_bytes=entry.n_bytes)
+
+
+def _target(entry: Entry, output: str | None, folder: Path | None, suffix: str) -> str:
     if output is not None and folder is None:
         return output
-    if name == STREAM:
+    if entry.name == STREAM:
         if folder is not None:
             raise UsageError("standard input has no name in the folder", "name its output with -o FILE")
         return STREAM
-    return str((folder or Path(name).parent) / (_stem(Path(name)) + suffix))
+    path = Path(entry.name)
+    below = Path(entry.below).parent if entry.below else Path()
+    return str((folder / below if folder is not None else path.parent) / (_stem(path) + suffix))
 
 
 def _stem(path: Path) -> str:

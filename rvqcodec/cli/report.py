@@ -3,18 +3,33 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import json
-import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from rvqcodec.batch.job import EXPECTED, Done, Job
+from rvqcodec.batch.warned import warned
 from rvqcodec.cli.entry import print_result, problem_of, status_of, tell
-from rvqcodec.cli.text import printable, say, shown
-from rvqcodec.errors import OutputError, RvqError
+from rvqcodec.cli.text import say, shown
+from rvqcodec.errors import OutputError
 
 PARTLY_FAILED = 3
+
+
+class Bar:
+    """A progress bar that isn't drawn."""
+
+    def started(self, job: Job) -> None:
+        """Take note that a job begins."""
+
+    def progressed(self, job: Job, seconds: float) -> None:
+        """Take note that `seconds` of a job's audio are done."""
+
+    def finished(self, job: Job, outcome: Done | Exception) -> None:
+        """Take note of what came of a job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,6 +45,11 @@ class Report:
     as_json: bool = False
     progress: bool = True
     debug: bool = False
+
+    @property
+    def draws_bars(self) -> bool:
+        """Whether progress is shown: on a terminal, unless it isn't wanted."""
+        return not self.quiet and self.progress and not self.as_json and sys.stderr.isatty()
 
     def line(self, text: str) -> None:
         """Tell on stderr what was done."""
@@ -56,40 +76,36 @@ class Report:
         if self.as_json:
             print_result(json.dumps(fields))
 
-    @contextlib.contextmanager
-    def warnings(self, name: str) -> Iterator[None]:
-        """Tell what the package logs while it works on the file `name`."""
-        handler = _Warnings(self, name)
-        logger = logging.getLogger("rvqcodec")
-        logger.addHandler(handler)
-        try:
-            yield
-        finally:
-            logger.removeHandler(handler)
+    def failed(self, names: Mapping[str, str], error: BaseException, fields: Sequence[str] = ()) -> int:
+        """Tell of a failure and return its exit status.
+
+        Args:
+            names: What JSON says whatever comes of it: "file", or "input" and "output".
+            error: What went wrong.
+            fields: JSON fields that are null after a failure.
+        """
+        tell(error, _blamed(names, error), debug=self.debug)
+        problem, hint = problem_of(error)
+        status = status_of(error)
+        failed = {"status": "failed", "error": problem, "hint": hint, "exit_status": status}
+        self.record({**names, **failed, **dict.fromkeys(fields)})
+        return status
 
     @contextlib.contextmanager
-    def bar(self, name: str, duration_s: float | None) -> Iterator[Callable[[float], None]]:
-        """Yield what is called with the seconds of audio done; it draws a bar where stderr is a terminal."""
-        if self.quiet or not self.progress or self.as_json or not sys.stderr.isatty():
-            yield lambda _: None
+    def bar(self, jobs: Sequence[Job], duration_s: float | None) -> Iterator[Bar]:
+        """Yield the bar of a run; it is drawn where stderr is a terminal.
+
+        Args:
+            jobs: All jobs.
+            duration_s: The seconds of the only one, or None where nobody knows.
+        """
+        if not self.draws_bars:
+            yield Bar()
             return
         from rvqcodec.cli.bar import drawn_bar
 
-        with drawn_bar(printable(name), duration_s) as update:
-            yield update
-
-
-class _Warnings(logging.Handler):
-    """Passes log records on to a report."""
-
-    def __init__(self, report: Report, name: str) -> None:
-        super().__init__(logging.WARNING)
-        self.report = report
-        self.file = name
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Tell one record."""
-        self.report.warn(self.file, record.getMessage())
+        with drawn_bar(jobs, duration_s) as bar:
+            yield bar
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +121,10 @@ class Task:
     """One file's work.
 
     names: What JSON says whatever comes of it: "file", or "input" and "output".
-    fields: JSON fields that are null after a failure.
     """
 
     names: Mapping[str, str]
     work: Callable[[], Outcome]
-    fields: tuple[str, ...] = ()
 
 
 def run_tasks(tasks: Sequence[Task], report: Report, *, to_stdout: bool = False) -> int:
@@ -122,30 +136,30 @@ def run_tasks(tasks: Sequence[Task], report: Report, *, to_stdout: bool = False)
         to_stdout: Whether the lines for people are results rather than reports.
     """
     statuses = [_run(task, report, report.result if to_stdout else report.line) for task in tasks]
+    return batch_status(statuses, report)
+
+
+def batch_status(statuses: Sequence[int], report: Report) -> int:
+    """Return the exit status of a run, and tell how many of several failed."""
     failed = [status for status in statuses if status]
-    if len(tasks) > 1 and failed:
-        report.line(f"{len(failed)} of {len(tasks)} files failed")
+    if len(statuses) > 1 and failed:
+        report.line(f"{len(failed)} of {len(statuses)} files failed")
         return PARTLY_FAILED
     return failed[0] if failed else 0
 
 
 def _run(task: Task, report: Report, show: Callable[[str], None]) -> int:
     try:
-        with report.warnings(shown(next(iter(task.names.values())), "stdin")):
+        with warned(functools.partial(report.warn, shown(next(iter(task.names.values())), "stdin"))):
             outcome = task.work()
-    except (RvqError, ValueError, MemoryError) as error:
-        tell(error, _blamed(task, error), debug=report.debug)
-        problem, hint = problem_of(error)
-        status = status_of(error)
-        failed = {"status": "failed", "error": problem, "hint": hint, "exit_status": status}
-        report.record({**task.names, **failed, **dict.fromkeys(task.fields)})
-        return status
+    except EXPECTED as error:
+        return report.failed(task.names, error)
     show(outcome.line)
     report.record({**task.names, "status": "done", "error": None, **outcome.fields})
     return 0
 
 
-def _blamed(task: Task, error: BaseException) -> str:
-    names = list(task.names.values())
-    name, stream = (names[-1], "stdout") if isinstance(error, OutputError) else (names[0], "stdin")
+def _blamed(names: Mapping[str, str], error: BaseException) -> str:
+    ordered = list(names.values())
+    name, stream = (ordered[-1], "stdout") if isinstance(error, OutputError) else (ordered[0], "stdin")
     return shown(name, stream)

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from rvqcodec.batch.job import Job
 from rvqcodec.cli.entry import ClosedPipe, UsageError
-from rvqcodec.cli.jobs import Job
 from rvqcodec.errors import AudioError
 from rvqcodec.formats.files import atomic_output, check_output, is_special, write_error
 

@@ -114,6 +114,12 @@ def temporary_path(target: Path) -> Path:
     return target.with_name(f".{digest}.tmp")
 
 
+def remove_leftover(target: Path) -> None:
+    """Remove the temporary file that a killed run left beside an output."""
+    with contextlib.suppress(OSError):
+        temporary_path(target.resolve()).unlink(missing_ok=True)
+
+
 def _create(temporary: Path) -> tuple[int, int]:
     """Create the temporary file anew and return what identifies it."""
     try:

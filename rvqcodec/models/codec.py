@@ -41,12 +41,18 @@ class Codec(nn.Module):
         self.quantizer = ResidualQuantizer(config)
         self.decoder = Decoder(config)
         self.register_buffer("silence", torch.zeros(config.latent_dim))
+        self._fingerprint: tuple[Tensor | None, int, str] = (None, 0, "")
 
     @property
     def fingerprint(self) -> str:
         """What the codes mean, as 16 hex digits: a hash of the codebooks and the signal geometry."""
-        codebooks = self.quantizer.codebooks.detach().cpu().contiguous().numpy()
-        return fingerprint(self.config, codebooks.astype("<f4").tobytes())
+        codebooks = self.quantizer.codebooks
+        known, version, found = self._fingerprint
+        now = 0 if codebooks.is_inference() else codebooks._version  # inference tensors count no changes
+        if known is not codebooks or version != now or codebooks.is_inference():  # hashing takes 25 ms
+            found = fingerprint(self.config, codebooks.detach().cpu().contiguous().numpy().astype("<f4").tobytes())
+            self._fingerprint = (codebooks, now, found)
+        return found
 
     def set_silence(self) -> None:
         """Take the latent of silence from the encoder, at the middle of a window of zeros."""
@@ -187,21 +193,7 @@ class Codec(nn.Module):
         Raises:
             ValueError: `n_layers` is out of range.
         """
-        if not 1 <= n_layers <= self.config.n_codebooks:
-            raise ValueError(f"{n_layers} layers: {self.name} has 1 to {self.config.n_codebooks}")
-        return Signal(
-            model=self.name,
-            fingerprint=self.fingerprint,
-            sample_rate=sample_rate,
-            channels=channels,
-            sample_format=sample_format,
-            rotated=channels == 2,
-            n_layers=n_layers,
-            codebook_size=self.config.codebook_size,
-            model_sample_rate=self.config.sample_rate,
-            hop_length=self.config.hop_length,
-            frames_per_block=self.config.frame_rate,
-        )
+        return self.config.signal(self.name, self.fingerprint, sample_rate, channels, n_layers, sample_format)
 
     @contextlib.contextmanager
     def _running(self) -> Iterator[torch.device]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from rvqcodec.encoded import MAX_SAMPLE_RATE
+from rvqcodec.encoded import MAX_SAMPLE_RATE, Signal
 from rvqcodec.errors import ModelError
 
 MAX_WEIGHTS = 1 << 28
@@ -169,6 +169,38 @@ class CodecConfig:
             "level_dbfs",
         )
         return json.dumps({name: getattr(self, name) for name in names}, sort_keys=True).encode()
+
+    def signal(
+        self, name: str, fingerprint: str, sample_rate: int, channels: int, n_layers: int, sample_format: int = 0
+    ) -> Signal:
+        """Return the description of audio coded by the model `name` of this configuration.
+
+        Args:
+            name: The model's name.
+            fingerprint: What its codes mean.
+            sample_rate: Of the source, Hz.
+            channels: Of the source.
+            n_layers: Layers coded.
+            sample_format: Of the source, as in an .rvq header; 0 is unknown.
+
+        Raises:
+            ValueError: `n_layers` is out of range.
+        """
+        if not 1 <= n_layers <= self.n_codebooks:
+            raise ValueError(f"{n_layers} layers: {name} has 1 to {self.n_codebooks}")
+        return Signal(
+            model=name,
+            fingerprint=fingerprint,
+            sample_rate=sample_rate,
+            channels=channels,
+            sample_format=sample_format,
+            rotated=channels == 2,
+            n_layers=n_layers,
+            codebook_size=self.codebook_size,
+            model_sample_rate=self.sample_rate,
+            hop_length=self.hop_length,
+            frames_per_block=self.frame_rate,
+        )
 
 
 def _rises(numbers: tuple[int, ...], first: int, last: int) -> bool:

@@ -27,7 +27,7 @@ SESSIONS = [
         "rvq: no device is called 'gpu'\nhint: --device takes auto, cpu, cuda, cuda:N or mps\n",
     ),
     ("encode a.wav -c -o b.rvq", 2, "rvq: -c and -o exclude each other\n"),
-    ("encode folder", 2, "rvq: folder is a folder, and folders can't be inputs\nhint: name files: folder/*\n"),
+    ("encode folder", 4, "rvq: the folder folder holds no audio files\nhint: -r descends into folders\n"),
     (
         "encode a.wav -c --json",
         2,

@@ -1,0 +1,73 @@
+"""One file's work and what came of it: all that engines, workers and reports say to each other."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+from rvqcodec.errors import RvqError
+from rvqcodec.pipeline import Result
+
+STREAM = "-"
+EXPECTED = (RvqError, ValueError, MemoryError)
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One input and its output, as they were named; "-" is standard input or output.
+
+    makes_folder: Whether the output's folder is made when it isn't there.
+    n_bytes: Size of the input as far as it is known, to share the work out.
+    """
+
+    source: str
+    target: str
+    makes_folder: bool = False
+    n_bytes: int = field(default=0, compare=False)
+
+    @property
+    def source_path(self) -> Path | None:
+        """The input, or None for standard input."""
+        return None if self.source == STREAM else Path(self.source)
+
+    @property
+    def target_path(self) -> Path | None:
+        """The output, or None for standard output."""
+        return None if self.target == STREAM else Path(self.target)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Done:
+    """What went well.
+
+    result: Lengths and bitrates; of the file that is there already where `skipped`.
+    seconds: Seconds of work.
+    n_bytes_in, n_bytes_out: Sizes on disk of input and output; 0 for pipes.
+    model: Name and fingerprint of the model that ran.
+    """
+
+    result: Result
+    seconds: float
+    n_bytes_in: int
+    n_bytes_out: int
+    skipped: bool = False
+    model: str = ""
+
+
+class Listener(Protocol):
+    """What an engine tells while it runs. It runs in the process and the thread that called the engine."""
+
+    def started(self, job: Job) -> None:
+        """Take note that a job begins; after a worker was lost, again."""
+
+    def progressed(self, job: Job, seconds: float) -> None:
+        """Take note that `seconds` of a job's audio are done."""
+
+    def warned(self, job: Job, text: str) -> None:
+        """Take note of what went well but not quite."""
+
+    def finished(self, job: Job, outcome: Done | Exception) -> bool:
+        """Take note of what came of a job, once for each; return whether to go on."""

@@ -1,0 +1,29 @@
+"""What the package logs while it works on a file."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Iterator
+
+
+class _Handler(logging.Handler):
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__(logging.WARNING)
+        self.tell = tell
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Tell one record."""
+        self.tell(record.getMessage())
+
+
+@contextlib.contextmanager
+def warned(tell: Callable[[str], None]) -> Iterator[None]:
+    """Call `tell` with each warning that the package logs meanwhile."""
+    handler = _Handler(tell)
+    logger = logging.getLogger("rvqcodec")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
