@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 RUN = """
-import os, sys, time
+import os, signal, sys, time
 from pathlib import Path
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever nohup or a background shell handed down
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+signal.signal(signal.SIGTERM, signal.SIG_DFL)
 from rvqcodec.cli import app, command
 from rvqcodec.formats.files import atomic_output
 
