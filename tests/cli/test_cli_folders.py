@@ -213,7 +213,15 @@ def long_run(here):
     for i in range(1, 6):
         (here / f"in/{i}.wav").symlink_to(first)
     command = [sys.executable, "-m", "rvqcodec", "encode", "in", "-o", "out", "-j", "2", "-n", "2", "-q"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=here, env=dict(os.environ, PYTHONPATH=ROOT))
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        cwd=here,
+        env=dict(os.environ, PYTHONPATH=ROOT),
+        preexec_fn=lambda: signal.signal(
+            signal.SIGINT, signal.SIG_DFL
+        ),  # a background shell hands down that it's ignored
+    )
     try:
         deadline = time.monotonic() + 60
         while not any(path.name.endswith(".tmp") for path in (here / "out").glob(".*")):
