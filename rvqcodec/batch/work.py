@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from rvqcodec.batch import resume
 from rvqcodec.batch.job import EXPECTED, Done, Job, Listener, Progress
+from rvqcodec.batch.names import is_url
 from rvqcodec.batch.walk import file_size
 from rvqcodec.batch.warned import warned
 from rvqcodec.errors import FormatError, OutputError
@@ -165,9 +166,19 @@ def attempt(
     """Do one job and return what came of it; only a bug is raised. Warnings are told at once."""
     try:
         with warned(warn):
+            if is_url(job.source) or is_url(job.target):
+                return _run_remote(work, job, codecs, progress)
             return work.run(job, codecs, progress, streams)
     except EXPECTED as error:
         return error
+
+
+def _run_remote(work: Work, job: Job, codecs: Codecs, progress: Progress) -> Done:
+    from rvqcodec.batch.remote import Handling, run_staged
+
+    settings = work.settings
+    handling = Handling(overwrite=settings.overwrite, resume=settings.resume, remove=settings.remove)
+    return run_staged(job, handling, lambda local: work.run(local, codecs, progress))
 
 
 def run_here(jobs: Sequence[Job], work: Work, listener: Listener, streams: Sequence[Place] = ()) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from rvqcodec.batch.job import STREAM, Job
+from rvqcodec.batch.names import is_url, join, last, localized, parent, stem
 from rvqcodec.batch.walk import AUDIO_SUFFIXES, RVQ_SUFFIXES, Selection, file_size, walk
 from rvqcodec.cli.entry import UsageError
 from rvqcodec.errors import AudioError, OutputError
@@ -58,6 +59,7 @@ def plan_encode(names: Sequence[str], output: str | None, to_stdout: bool, folde
     """
     folders = folders or Folders()
     _refuse_nothing(names, folders, "encode")
+    names, output, folders = _localized(names, output, folders)
     inputs, output = _split(names, output, to_stdout, lambda name: name == STREAM or _is_rvq(name))
     return _plan(inputs, output, RVQ_SUFFIX, AUDIO_SUFFIXES, folders)
 
@@ -72,6 +74,7 @@ def plan_decode(names: Sequence[str], output: str | None, to_stdout: bool, folde
     """
     folders = folders or Folders()
     _refuse_nothing(names, folders, "decode")
+    names, output, folders = _localized(names, output, folders)
     inputs, output = _split(names, output, to_stdout, lambda name: not _is_rvq(name))
     if len(names) == 2 and len(inputs) == 1 and is_folder(names[0]) and is_folder(names[1]):
         raise UsageError(f"{names[0]} and {names[1]} are both folders", "name the folder for the outputs with -o DIR")
@@ -88,7 +91,7 @@ def plan_copy(names: Sequence[str], output: str | None, to_stdout: bool) -> Plan
     inputs, output = _split(names, output, to_stdout, lambda _: True)
     if len(inputs) != 1 or output is None:
         raise UsageError("one input and one output are wanted", "name the output with -o OUT.rvq")
-    refuse_folders(inputs)
+    refuse_folders([*inputs, output])
     return _plan(inputs, output, RVQ_SUFFIX, RVQ_SUFFIXES, Folders())
 
 
@@ -97,18 +100,40 @@ def _refuse_nothing(names: Sequence[str], folders: Folders, command: str) -> Non
         raise UsageError("missing argument 'IN...'", f"rvq {command} --help shows what there is")
 
 
+def _localized(names: Sequence[str], output: str | None, folders: Folders) -> tuple[Sequence[str], str | None, Folders]:
+    """Return the names with file:// taken off, once it is sure that the other URLs can be opened."""
+    found = [localized(name) for name in names]
+    listed = tuple(localized(name) for name in folders.listed)
+    output = None if output is None else localized(output)
+    kinds = {name.split("://")[0]: name for name in (*found, *listed, output or "") if is_url(name)}
+    for name in kinds.values():
+        from rvqcodec.batch.remote import missing_driver
+
+        if missing := missing_driver(name):
+            raise UsageError(f"{name}: what opens such URLs is not installed", missing)
+    return found, output, replace(folders, listed=listed)
+
+
 def is_folder(name: str) -> bool:
     """Tell whether a name is a folder's."""
+    if is_url(name):
+        from rvqcodec.batch.remote import is_remote_folder
+
+        return is_remote_folder(name)
     return name != STREAM and os.path.isdir(name)  # noqa: PTH112 - Path.is_dir raises for names that are too long
 
 
 def refuse_folders(names: Sequence[str]) -> None:
-    """Refuse folders as inputs, before anything is opened.
+    """Refuse folders and URLs, before anything is opened.
 
     Raises:
-        UsageError: A name is a folder's.
+        UsageError: A name is a folder's or a URL.
     """
     for name in names:
+        if is_url(name):
+            raise UsageError(
+                f"{name} is a URL", "rvq encode and rvq decode take URLs, other commands files of this machine"
+            )
         if is_folder(name):
             raise UsageError(f"{name} is a folder, and folders can't be inputs", f"name files: {Path(name) / '*'}")
 
@@ -168,63 +193,75 @@ def _split(
     return names, output
 
 
-def _entries(inputs: Sequence[str], output: Path | None, selection: Selection, folders: Folders) -> Iterator[Entry]:
+def _entries(inputs: Sequence[str], output: str | None, selection: Selection, folders: Folders) -> Iterator[Entry]:
     """Yield all inputs: several folders stand under their own names below the output, files of a list at their paths."""
     is_alone = len(inputs) + len(folders.listed) == 1
     named = [(name, "") for name in inputs]
     for name, below in named + [(name, name if _is_below(name) else "") for name in folders.listed]:
         if not is_folder(name):
-            yield Entry(name, below, 0 if name == STREAM else file_size(name))
+            yield Entry(name, below, _size(name))
             continue
-        top = "" if is_alone else Path(name).resolve().name
-        yield from _folder_entries(name, below or top, None if output is None else str(output), selection)
+        top = "" if is_alone else last(name)
+        yield from _folder_entries(name, below or top, output, selection)
 
 
 def _folder_entries(folder: str, top: str, output: str | None, selection: Selection) -> Iterator[Entry]:
     is_empty = True
-    for path, n_bytes in walk(folder, selection, output):
+    for path, n_bytes in _walk(folder, selection, output):
         is_empty = False
-        yield Entry(str(Path(folder) / path), str(Path(top) / path), n_bytes)
+        yield Entry(join(folder, path), str(Path(top) / path), n_bytes)
     if is_empty:
         hint = "--ext names other extensions" if selection.recursive else "-r descends into folders"
         kind = "audio" if selection.suffixes == AUDIO_SUFFIXES else " or ".join(sorted(selection.suffixes))
         raise AudioError(f"the folder {folder} holds no {kind} files", hint)
 
 
+def _walk(folder: str, selection: Selection, output: str | None) -> Iterator[tuple[str, int]]:
+    if is_url(folder):
+        from rvqcodec.batch.remote import walk_remote
+
+        return walk_remote(folder, selection, output)
+    return walk(folder, selection, None if output is None or is_url(output) else output)
+
+
+def _size(name: str) -> int:
+    if is_url(name):
+        from rvqcodec.batch.remote import remote_size
+
+        return remote_size(name)
+    return 0 if name == STREAM else file_size(name)
+
+
 def _is_below(name: str) -> bool:
-    return not Path(name).is_absolute() and ".." not in Path(name).parts
+    return not is_url(name) and not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def _is_rvq(name: str) -> bool:
     return name.lower().endswith(RVQ_SUFFIX)
 
 
-def _output_folder(is_batch: bool, output: str | None) -> Path | None:
+def _output_folder(is_batch: bool, output: str | None) -> str | None:
     """Return the folder that outputs go into, or None when the output is a file or stands beside its input."""
     if output is None or output == STREAM:
         return None
-    return Path(output) if is_batch or output.endswith(os.sep) or is_folder(output) else None
+    return output if is_batch or output.endswith((os.sep, "/")) or is_folder(output) else None
 
 
-def _job(entry: Entry, output: str | None, folder: Path | None, suffix: str) -> Job:
+def _job(entry: Entry, output: str | None, folder: str | None, suffix: str) -> Job:
     target = _target(entry, output, folder, suffix)
     return Job(source=entry.name, target=target, makes_folder=folder is not None, n_bytes=entry.n_bytes)
 
 
-def _target(entry: Entry, output: str | None, folder: Path | None, suffix: str) -> str:
+def _target(entry: Entry, output: str | None, folder: str | None, suffix: str) -> str:
     if output is not None and folder is None:
         return output
     if entry.name == STREAM:
         if folder is not None:
             raise UsageError("standard input has no name in the folder", "name its output with -o FILE")
         return STREAM
-    path = Path(entry.name)
-    below = Path(entry.below).parent if entry.below else Path()
-    return str((folder / below if folder is not None else path.parent) / (_stem(path) + suffix))
-
-
-def _stem(path: Path) -> str:
-    return path.stem or path.name
+    below = parent(entry.below) if entry.below else ""
+    place = parent(entry.name) if folder is None else join(folder, below)
+    return join(place, stem(entry.name) + suffix)
 
 
 def _refuse_shared_streams(jobs: Sequence[Job]) -> None:
@@ -241,7 +278,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
     for job in jobs:
         if job.target == STREAM:
             continue
-        other = makers.setdefault(os.path.realpath(job.target), job)
+        other = makers.setdefault(_identity(job.target), job)
         if other is not job:
             raise OutputError(f"{other.source} and {job.source} would both become {job.target}", "run them apart")
         taken = next((sources[identity] for identity in _identities(job.target) if identity in sources), None)
@@ -252,11 +289,18 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             raise OutputError(problem, "name another output with -o")
 
 
+def _identity(name: str) -> str:
+    """Return what two names of the same place have in common."""
+    return name.rstrip("/") if is_url(name) else os.path.realpath(name)
+
+
 def _identities(name: str) -> Iterator[object]:
     """Yield what makes a file the same as another: its real path, and its device and inode; nothing for devices."""
     if name == STREAM:
         return
-    if not os.path.exists(name):  # noqa: PTH110 - Path.exists raises for names that are too long
+    if is_url(name):
+        yield _identity(name)
+    elif not os.path.exists(name):  # noqa: PTH110 - Path.exists raises for names that are too long
         yield os.path.realpath(name)
     elif os.path.isfile(name):  # noqa: PTH113
         status = Path(name).stat()
