@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from rvqcodec.batch import resume
 from rvqcodec.batch.job import EXPECTED, Done, Job, Listener, Progress
@@ -153,6 +153,11 @@ class DecodeWork:
             overwrite=self.settings.overwrite or self.settings.resume, progress=progress, seal=seal,
         )  # fmt: skip
         return _finish(job, self.settings, _check_decoded, result, started, codec=codec)
+
+
+def taking_over(work: Work) -> Work:
+    """Return the work for a job that a lost worker was at: an output that one finished but couldn't tell of counts."""
+    return cast("Work", replace(cast("Any", work), settings=replace(work.settings, resume=True)))
 
 
 def attempt(

@@ -111,6 +111,8 @@ def encode(
     filelist: flags.Filelist = None,
     resume: flags.Resume = False,
     n_jobs: flags.JobCount = None,
+    engine: flags.RunBy = flags.Engine.LOCAL,
+    ray_address: flags.RayAddress = None,
     fail_fast: flags.FailFast = False,
     report_to: flags.ReportFile = None,
     quiet: flags.Quiet = 0,
@@ -142,7 +144,7 @@ def encode(
         tags=not no_tags,
     )
     settings = Settings(model=model, device=device, overwrite=force, remove=remove, resume=resume)
-    batch = coding.batch_of(n_jobs, fail_fast, report_to)
+    batch = coding.batch_of(n_jobs, fail_fast, report_to, engine.value, ray_address)
     folders = jobs.folders_of(recursive, extensions, exclude, filelist)
     report = _report(quiet, verbose, as_json, not no_progress, debug)
     plan = jobs.plan_encode(names or [], output, to_stdout, folders)
@@ -171,6 +173,8 @@ def decode(
     filelist: flags.Filelist = None,
     resume: flags.Resume = False,
     n_jobs: flags.JobCount = None,
+    engine: flags.RunBy = flags.Engine.LOCAL,
+    ray_address: flags.RayAddress = None,
     fail_fast: flags.FailFast = False,
     report_to: flags.ReportFile = None,
     quiet: flags.Quiet = 0,
@@ -201,7 +205,7 @@ def decode(
         tags=not no_tags,
     )
     settings = Settings(model=model, device=device, overwrite=force, remove=remove, resume=resume)
-    batch = coding.batch_of(n_jobs, fail_fast, report_to)
+    batch = coding.batch_of(n_jobs, fail_fast, report_to, engine.value, ray_address)
     folders = jobs.folders_of(recursive, extensions, exclude, filelist)
     report = _report(quiet, verbose, as_json, not no_progress, debug)
     plan = jobs.plan_decode(names or [], output, to_stdout, folders)

@@ -6,9 +6,10 @@ import contextlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 
-from rvqcodec.batch.job import Job
+from rvqcodec.batch.job import STREAM, Job
 from rvqcodec.batch.work import DecodeWork, EncodeWork, Settings, Work, audio_seconds, run_here
 from rvqcodec.batch.workers import run_in_workers, worth_of_workers
 from rvqcodec.cli.entry import UsageError
@@ -37,16 +38,31 @@ class Batch:
     n_workers: Processes; 0 takes as many as there are cores and as the work is worth.
     fail_fast: Whether the first failure ends the run.
     report: Where a line for each file is written, or None.
+    ray_address: The Ray cluster that does the work, or None for this machine.
     """
 
     n_workers: int = 0
     fail_fast: bool = False
     report: Path | None = None
+    ray_address: str | None = None
 
 
-def batch_of(n_jobs: int | None, fail_fast: bool, report: str | None) -> Batch:
-    """Return what the flags say of several files."""
-    return Batch(n_workers=n_jobs or 0, fail_fast=fail_fast, report=None if report is None else Path(report))
+def batch_of(n_jobs: int | None, fail_fast: bool, report: str | None, engine: str, ray_address: str | None) -> Batch:
+    """Return what the flags say of several files.
+
+    Raises:
+        UsageError: Ray is not installed, or its address is given without --engine ray.
+    """
+    if engine != "ray" and ray_address is not None:
+        raise UsageError("--ray-address is for --engine ray")
+    if engine == "ray" and find_spec("ray") is None:
+        raise UsageError("what --engine ray needs is not installed", "pip install 'rvqcodec[ray]'")
+    return Batch(
+        n_workers=n_jobs or 0,
+        fail_fast=fail_fast,
+        report=None if report is None else Path(report),
+        ray_address=(ray_address or "auto") if engine == "ray" else None,
+    )
 
 
 def encode(plan: Plan, settings: Settings, options: EncodeOptions, batch: Batch, report: Report) -> int:
@@ -91,11 +107,21 @@ def _run(plan: Plan, work: Work, batch: Batch, report: Report, bytes_per_worker:
         single_s = audio_seconds(jobs[0].source_path) if len(jobs) == 1 and report.draws_bars else None
         with report.bar(jobs, single_s) as bar:
             teller = Teller(report, bar, rows, n_jobs=len(jobs), fail_fast=batch.fail_fast)
-            if n_workers > 1:
+            if batch.ray_address is not None:
+                _run_on_ray(jobs, work, batch.n_workers, teller, batch.ray_address)
+            elif n_workers > 1:
                 run_in_workers(jobs, work, n_workers, teller)
             else:
                 _run_here(jobs, work, teller)
         return teller.end(with_table=plan.has_tree)
+
+
+def _run_on_ray(jobs: Sequence[Job], work: Work, n_workers: int, teller: Teller, address: str) -> None:
+    from rvqcodec.batch.ray_engine import run_on_ray
+
+    if any(STREAM in (job.source, job.target) for job in jobs):
+        raise UsageError("--engine ray can't reach standard input and output", "name files")
+    run_on_ray(jobs, work, n_workers, teller, address)
 
 
 def _run_here(jobs: Sequence[Job], work: Work, teller: Teller) -> None:

@@ -27,6 +27,13 @@ class Entropy(str, enum.Enum):
     STATIC = "static"
 
 
+class Engine(str, enum.Enum):
+    """What runs the jobs."""
+
+    LOCAL = "local"
+    RAY = "ray"
+
+
 class Bits(str, enum.Enum):
     """Sample formats of decoded audio."""
 
@@ -41,7 +48,9 @@ Names = Annotated[
 ]
 Inputs = Annotated[
     list[str] | None,
-    typer.Argument(metavar="IN...", help="Files, folders, or - for standard input.", show_default=False),
+    typer.Argument(
+        metavar="IN...", help="Files, folders, URLs (s3://...), or - for standard input.", show_default=False
+    ),
 ]
 Files = Annotated[list[str], typer.Argument(metavar="FILE...", help=".rvq files.", show_default=False)]
 Out = Annotated[
@@ -203,6 +212,20 @@ JobCount = Annotated[
     typer.Option(
         "-j", "--jobs", metavar="N", min=1, rich_help_panel=FOLDERS, show_default="one for each core",
         help="Files worked on side by side; changes no byte.",
+    ),
+]  # fmt: skip
+RunBy = Annotated[
+    Engine,
+    typer.Option(
+        "--engine", rich_help_panel=FOLDERS,
+        help="local: processes of this machine; ray: all machines of a Ray cluster, which see the same files.",
+    ),
+]  # fmt: skip
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        "--ray-address", metavar="HOST:PORT", rich_help_panel=FOLDERS, show_default="this machine's cluster",
+        help="The Ray cluster for --engine ray; ray://HOST:PORT reaches one from outside.",
     ),
 ]  # fmt: skip
 FailFast = Annotated[

@@ -70,9 +70,9 @@ def test_remote_folders_are_walked_and_mirrored(memory, tmp_path):
 def test_collisions_and_unknown_urls_are_refused(memory):
     memory.pipe_file("/in/a.wav", b"x")
     memory.pipe_file("/in/a.flac", b"x")
-    with pytest.raises(OutputError, match="would both become memory://out/a.rvq"):
+    with pytest.raises(OutputError, match="would both become memory"):
         plan_encode(["memory://in"], "memory://out/", False)
-    with pytest.raises(AudioError, match="nothing opens URLs that begin with nosuch://"):
+    with pytest.raises(AudioError, match="nothing opens URLs that begin with nosuch"):
         plan_encode(["nosuch://in/a.wav"], None, False)
     with pytest.raises(UsageError, match="not installed"):
         plan_encode(["gs://in/a.wav"], None, False)
@@ -87,7 +87,7 @@ def test_there_and_back_in_memory(memory, rvq, tmp_path):
     assert rvq("encode", local, *FAST).status == 0
     assert memory.cat_file("/coded/a.rvq") == (tmp_path / "a.rvq").read_bytes()
     again = rvq("encode", "memory://in", "-o", "memory://coded", "-r", "-j", "1", *FAST)
-    assert again.status == 3 and again.err.count("the output exists already") == 2
+    assert again.status == 3 and again.err.count(".rvq: the output exists already") == 2
     resumed = rvq("encode", "memory://in", "-o", "memory://coded", "-r", "-j", "1", "--resume", *FAST)
     assert resumed.status == 0 and "0 done, 2 skipped" in resumed.err
     back = rvq("decode", "memory://coded", "-o", tmp_path / "back", "-r", "-j", "1", "--rm", "--no-progress")

@@ -1,0 +1,250 @@
+"""The engine of many machines: actors on a Ray cluster, one for each CPU or GPU, which load the model once.
+
+The only module that knows Ray, which is an optional extra. Each actor has one job at work and one waiting. An actor
+that is lost costs nothing but the file it was at, which is tried once more elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import os
+import re
+import socket
+import time
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rvqcodec.batch.job import Done, Job, Listener
+from rvqcodec.batch.names import is_url
+from rvqcodec.batch.work import Codecs, Work, attempt, taking_over
+from rvqcodec.batch.workers import MAX_ATTEMPTS, WorkerError
+from rvqcodec.errors import DeviceError
+from rvqcodec.formats.files import remove_leftover
+from rvqcodec.version import __version__
+
+QUEUED = 2
+WAIT_S = 1.0
+CONNECT_S = 5.0
+PLACEMENT_S = 60.0
+HINT = "start one with: ray start --head"
+ADDRESS = re.compile(r"(?:ray://)?(?P<host>[^:/]+|\[[^\]]+\]):(?P<port>\d+)")
+
+Answer = tuple["Done | Exception", list[str]]
+
+
+class RvqWorker:
+    """What runs on the cluster: jobs one after the other, with the models loaded so far."""
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+        self._codecs = Codecs(work.settings.device)
+
+    def version(self) -> str:
+        """Return the version of rvqcodec there."""
+        return __version__
+
+    def run(self, job: Job, again: bool) -> Answer:
+        """Return what came of a job, and its warnings.
+
+        Args:
+            job: The job.
+            again: Whether a lost actor was at it: what that one finished but couldn't tell of is taken over.
+        """
+        warnings: list[str] = []
+        work = taking_over(self._work) if again else self._work
+        outcome = attempt(work, job, self._codecs, lambda _: None, warnings.append)
+        if again and isinstance(outcome, Done) and not self._work.settings.resume:
+            outcome = replace(outcome, skipped=False)
+        return outcome, warnings
+
+
+@dataclass(slots=True)
+class _Actor:
+    """A handle, the answer that tells it is there (None once it came), and the jobs it was sent: the first is at work."""
+
+    handle: Any
+    ready: Any
+    since: float
+    jobs: deque[tuple[Job, Any]] = field(default_factory=deque)
+
+
+def run_on_ray(jobs: Sequence[Job], work: Work, n_workers: int, listener: Listener, address: str = "auto") -> None:
+    """Do jobs on a Ray cluster, the largest inputs first; the outputs are those of `run_here`, byte for byte.
+
+    Args:
+        jobs: What to do; local names must mean the same on all machines of the cluster.
+        work: How.
+        n_workers: Actors; 0 takes as many as the cluster has CPUs, or GPUs where the work asks for CUDA.
+        listener: Whom to tell.
+        address: HOST:PORT of the cluster, ray://HOST:PORT, or "auto" for the one that this machine belongs to.
+
+    Raises:
+        DeviceError: There is no cluster, or it can't run this.
+        WorkerError: A worker met a bug.
+    """
+    ray = importlib.import_module("ray")
+    with _connected(ray, address):
+        run = _Run(ray, jobs, work.single_threaded(), listener)
+        try:
+            run.run(n_workers)
+        finally:
+            run.stop()
+
+
+@contextlib.contextmanager
+def _connected(ray: Any, address: str) -> Iterator[None]:
+    found = ADDRESS.fullmatch(address)
+    if found is not None:
+        _refuse_unreachable(address, found["host"].strip("[]"), int(found["port"]))
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns that it will change
+    try:
+        ray.init(address=address, log_to_driver=False, configure_logging=False, ignore_reinit_error=True)
+    except (ConnectionError, RuntimeError, ValueError, OSError) as error:
+        raise DeviceError(f"no Ray cluster at {address}: {str(error).splitlines()[0]}", HINT) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _refuse_unreachable(address: str, host: str, port: int) -> None:
+    """Refuse an address where nobody listens: Ray would try for minutes."""
+    try:
+        socket.create_connection((host, port), CONNECT_S).close()
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise DeviceError(f"no Ray cluster at {address}: {reason}", HINT) from error
+
+
+class _Run:
+    """The driver's side."""
+
+    def __init__(self, ray: Any, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
+        self._ray = ray
+        self._waiting = deque(sorted(jobs, key=lambda job: -job.n_bytes))
+        self._n_open = len(jobs)
+        self._attempts: Counter[Job] = Counter()
+        self._work = work
+        self._listener = listener
+        self._actors: list[_Actor] = []
+        self._losses = 0
+        on_gpu = work.settings.device.startswith("cuda")
+        self._resource = "GPU" if on_gpu else "CPU"
+        needs = {"num_cpus": 0, "num_gpus": 1} if on_gpu else {"num_cpus": 1}
+        self._kind = ray.remote(RvqWorker).options(max_restarts=0, max_task_retries=0, **needs)
+
+    def run(self, n_workers: int) -> None:
+        """Feed actors until all jobs are finished or the listener wants no more."""
+        n_there = int(self._ray.cluster_resources().get(self._resource, 0))
+        for _ in range(min(self._n_open, n_workers or max(1, n_there))):
+            self._start()
+        while self._n_open:
+            answers = {(actor.ready or actor.jobs[0][1]): actor for actor in self._actors if actor.ready or actor.jobs}
+            ready, _ = self._ray.wait(list(answers), num_returns=1, timeout=WAIT_S)
+            for answer in ready:
+                if not self._hear(answers[answer], answer):
+                    return
+            self._refuse_to_wait()
+
+    def stop(self) -> None:
+        """End all actors; what they were at leaves no file behind."""
+        for actor in self._actors:
+            self._bury(actor)
+
+    def _start(self) -> None:
+        handle = self._kind.remote(self._work)
+        self._actors.append(_Actor(handle, handle.version.remote(), time.monotonic()))
+
+    def _hear(self, actor: _Actor, answer: Any) -> bool:
+        """Take an actor's answer; return whether to go on."""
+        exceptions = self._ray.exceptions
+        try:
+            value = self._ray.get(answer)
+        except exceptions.RayTaskError as error:
+            raise WorkerError(str(error)) from error
+        except exceptions.RayError as error:
+            return self._replace(actor, error)
+        if actor.ready is not None:
+            _refuse_version(value)
+            actor.ready = None
+        elif not self._finish(actor, *value):
+            return False
+        self._feed(actor)
+        return True
+
+    def _finish(self, actor: _Actor, outcome: Done | Exception, warnings: list[str]) -> bool:
+        job, _ = actor.jobs.popleft()
+        if actor.jobs:
+            self._listener.started(actor.jobs[0][0])
+        for text in warnings:
+            self._listener.warned(job, text)
+        self._n_open -= 1
+        return self._listener.finished(job, outcome)
+
+    def _feed(self, actor: _Actor) -> None:
+        while self._waiting and len(actor.jobs) < QUEUED:
+            job = self._waiting.popleft()
+            if not actor.jobs:
+                self._listener.started(job)
+            actor.jobs.append((job, actor.handle.run.remote(_absolute(job), self._attempts[job] > 0)))
+
+    def _replace(self, actor: _Actor, error: Exception) -> bool:
+        """Bury a lost actor, and start another for what it leaves; return whether to go on."""
+        self._actors.remove(actor)
+        self._bury(actor)
+        self._losses += 1
+        if actor.ready is not None and self._losses > MAX_ATTEMPTS * (len(self._actors) + 1):
+            raise DeviceError(f"the cluster can't run rvqcodec: {error}", "it must be installed on all its machines")
+        goes_on = True
+        if actor.jobs:
+            (lost, _), *rest = actor.jobs
+            self._waiting.extendleft(job for job, _ in reversed(rest))
+            self._attempts[lost] += 1
+            if self._attempts[lost] < MAX_ATTEMPTS:
+                self._waiting.append(lost)
+            else:
+                goes_on = self._give_up(lost, error)
+        if goes_on and self._waiting:
+            self._start()
+            self._feed_idle()
+        return goes_on
+
+    def _give_up(self, job: Job, error: Exception) -> bool:
+        self._n_open -= 1
+        problem = f"its worker was lost {MAX_ATTEMPTS} times: {str(error).splitlines()[0]}"
+        return self._listener.finished(job, DeviceError(problem, "fewer workers (-j) take less memory"))
+
+    def _feed_idle(self) -> None:
+        """Give what a lost actor left to those that have nothing to do: its successor may never find a place."""
+        for actor in self._actors:
+            if actor.ready is None:
+                self._feed(actor)
+
+    def _refuse_to_wait(self) -> None:
+        """Raise when no actor is there and none has found a place for a minute."""
+        if any(actor.ready is None for actor in self._actors):
+            return
+        if min(time.monotonic() - actor.since for actor in self._actors) > PLACEMENT_S:
+            raise DeviceError(
+                f"no machine of the Ray cluster has a free {self._resource}", "ray status shows what it has"
+            )
+
+    def _bury(self, actor: _Actor) -> None:
+        self._ray.kill(actor.handle)
+        if actor.jobs and actor.jobs[0][0].target_path is not None:
+            remove_leftover(actor.jobs[0][0].target_path)
+
+
+def _refuse_version(found: str) -> None:
+    if found != __version__:
+        raise DeviceError(f"the cluster has rvqcodec {found}, this machine {__version__}", "install the same on all")
+
+
+def _absolute(job: Job) -> Job:
+    """Return a job that means the same in every working folder."""
+    names = {"source": job.source, "target": job.target}
+    return replace(job, **{key: name if is_url(name) else str(Path(name).absolute()) for key, name in names.items()})
