@@ -246,5 +246,5 @@ def _refuse_version(found: str) -> None:
 
 def _absolute(job: Job) -> Job:
     """Return a job that means the same in every working folder."""
-    names = {"source": job.source, "target": job.target}
-    return replace(job, **{key: name if is_url(name) else str(Path(name).absolute()) for key, name in names.items()})
+    source, target = (name if is_url(name) else str(Path(name).absolute()) for name in (job.source, job.target))
+    return replace(job, source=source, target=target)

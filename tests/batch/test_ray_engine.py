@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 
-
 sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
 from tones import glide
 
@@ -135,6 +134,7 @@ def test_what_is_lost_in_the_middle_is_done_elsewhere(cluster, tmp_path, loss):
 FATES = """
 import json, sys
 from pathlib import Path
+from fakes import Ear, FakeWork, make_jobs
 from rvqcodec.batch.ray_engine import run_on_ray
 ear = Ear(stop_at=sys.argv[3])
 run_on_ray(make_jobs(Path(sys.argv[2]), *sys.argv[4:]), FakeWork(), 2, ear, sys.argv[1])
