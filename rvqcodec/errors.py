@@ -11,6 +11,7 @@ RvqError                    1
 +-- ModelError              6   model unknown, missing, or not the one the file names
 +-- OutputError             7   output exists, equals the input, or cannot be written
 +-- DeviceError             8   device or memory
++-- BugError                1   a bug, met while other files go on
 
 Usage errors exit with 2, a batch with failures with 3, an interrupt with 130, other signals with 128 and their number
 (143, 129), a reader of standard output that has gone with 141; an exception outside this tree is a bug and exits with 1.
@@ -83,3 +84,19 @@ class DeviceError(RvqError):
     """A device is absent or failed, or memory ran out."""
 
     exit_status = 8
+
+
+class BugError(RvqError):
+    """A bug, met at one of several files.
+
+    Args:
+        message: The exception.
+        trace: Its traceback, for --debug.
+    """
+
+    def __init__(self, message: str, trace: str = "") -> None:
+        super().__init__(message, "this is a bug: please report it with what --debug prints")
+        self.trace = trace
+
+    def __reduce__(self) -> tuple[type[BugError], tuple[str, str]]:
+        return type(self), (self.message, self.trace)

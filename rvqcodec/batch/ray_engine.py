@@ -21,8 +21,8 @@ from typing import Any
 from rvqcodec.batch.job import Done, Job, Listener
 from rvqcodec.batch.names import is_url
 from rvqcodec.batch.work import Codecs, Work, attempt, taking_over
-from rvqcodec.batch.workers import MAX_ATTEMPTS, WorkerError
-from rvqcodec.errors import DeviceError
+from rvqcodec.batch.workers import MAX_ATTEMPTS
+from rvqcodec.errors import BugError, DeviceError
 from rvqcodec.formats.files import remove_leftover
 from rvqcodec.version import __version__
 
@@ -30,6 +30,7 @@ QUEUED = 2
 WAIT_S = 1.0
 CONNECT_S = 5.0
 PLACEMENT_S = 60.0
+INSTALL = "it must be installed on all machines of the cluster"
 HINT = "start one with: ray start --head"
 ADDRESS = re.compile(r"(?:ray://)?(?P<host>[^:/]+|\[[^\]]+\]):(?P<port>\d+)")
 
@@ -84,7 +85,6 @@ def run_on_ray(jobs: Sequence[Job], work: Work, n_workers: int, listener: Listen
 
     Raises:
         DeviceError: There is no cluster, or it can't run this.
-        WorkerError: A worker met a bug.
     """
     ray = importlib.import_module("ray")
     with _connected(ray, address):
@@ -101,6 +101,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
     if found is not None:
         _refuse_unreachable(address, found["host"].strip("[]"), int(found["port"]))
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or Ray warns that it will change
+    _silence(ray)
     try:
         ray.init(address=address, log_to_driver=False, configure_logging=False, ignore_reinit_error=True)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
@@ -109,6 +110,13 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _silence(ray: Any) -> None:
+    """Keep Ray from printing on standard output that a worker died, for which it has no switch: we tell it ourselves."""
+    worker = ray._private.worker
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda *_, **__: None
 
 
 def _refuse_unreachable(address: str, host: str, port: int) -> None:
@@ -164,8 +172,10 @@ class _Run:
         exceptions = self._ray.exceptions
         try:
             value = self._ray.get(answer)
-        except exceptions.RayTaskError as error:
-            raise WorkerError(str(error)) from error
+        except exceptions.RayTaskError as error:  # not of the job itself: `attempt` has those
+            value = (BugError(f"internal error: {error.cause!r}", str(error)), [])
+            if actor.ready is not None:
+                raise DeviceError(f"the cluster can't run rvqcodec: {error.cause!r}", INSTALL) from error
         except exceptions.RayError as error:
             return self._replace(actor, error)
         if actor.ready is not None:
@@ -198,13 +208,14 @@ class _Run:
         self._bury(actor)
         self._losses += 1
         if actor.ready is not None and self._losses > MAX_ATTEMPTS * (len(self._actors) + 1):
-            raise DeviceError(f"the cluster can't run rvqcodec: {error}", "it must be installed on all its machines")
+            raise DeviceError(f"the cluster can't run rvqcodec: {error}", INSTALL)
         goes_on = True
         if actor.jobs:
             (lost, _), *rest = actor.jobs
             self._waiting.extendleft(job for job, _ in reversed(rest))
             self._attempts[lost] += 1
             if self._attempts[lost] < MAX_ATTEMPTS:
+                self._listener.warned(lost, "its worker was lost, another tries it once more")
                 self._waiting.append(lost)
             else:
                 goes_on = self._give_up(lost, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -15,7 +16,7 @@ from rvqcodec.batch.job import EXPECTED, Done, Job, Listener, Progress
 from rvqcodec.batch.names import is_url
 from rvqcodec.batch.walk import file_size
 from rvqcodec.batch.warned import warned
-from rvqcodec.errors import FormatError, OutputError
+from rvqcodec.errors import BugError, FormatError, OutputError
 from rvqcodec.formats.audio import open_reader
 from rvqcodec.formats.files import check_output, is_special, remove_leftover, write_error
 from rvqcodec.formats.mark import write_mark
@@ -168,7 +169,7 @@ def attempt(
     warn: Callable[[str], None],
     streams: Sequence[Place] = (),
 ) -> Done | Exception:
-    """Do one job and return what came of it; only a bug is raised. Warnings are told at once."""
+    """Do one job and return what came of it, also after a bug. Warnings are told at once."""
     try:
         with warned(warn):
             if is_url(job.source) or is_url(job.target):
@@ -176,6 +177,8 @@ def attempt(
             return work.run(job, codecs, progress, streams)
     except EXPECTED as error:
         return error
+    except Exception as error:  # a bug that one file brings out doesn't end the work on thousands
+        return BugError(f"internal error: {type(error).__name__}: {error}", traceback.format_exc())
 
 
 def _run_remote(work: Work, job: Job, codecs: Codecs, progress: Progress) -> Done:

@@ -12,7 +12,6 @@ import os
 import signal
 import threading
 import time
-import traceback
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, NoReturn
 
-from rvqcodec.batch.job import Done, Job, Listener
+from rvqcodec.batch.job import Job, Listener
 from rvqcodec.batch.work import Codecs, Work, attempt
 from rvqcodec.errors import DeviceError
 from rvqcodec.formats.files import remove_leftover
@@ -45,10 +44,6 @@ class _Worker:
     jobs: deque[Job] = field(default_factory=deque)
 
 
-class WorkerError(RuntimeError):
-    """A bug in a worker, with its traceback there."""
-
-
 def worth_of_workers(jobs: Sequence[Job], bytes_per_worker: int) -> int:
     """Return how many processes are worth their start: one for each core, fewer where there is little to do."""
     n_bytes = sum(job.n_bytes for job in jobs)
@@ -56,11 +51,7 @@ def worth_of_workers(jobs: Sequence[Job], bytes_per_worker: int) -> int:
 
 
 def run_in_workers(jobs: Sequence[Job], work: Work, n_workers: int, listener: Listener) -> None:
-    """Do jobs in `n_workers` processes, the largest inputs first; the outputs are those of `run_here`, byte for byte.
-
-    Raises:
-        WorkerError: A worker met a bug.
-    """
+    """Do jobs in `n_workers` processes, the largest inputs first; the outputs are those of `run_here`, byte for byte."""
     pool = _Pool(jobs, work.single_threaded(), listener)
     try:
         pool.run(n_workers)
@@ -149,8 +140,6 @@ class _Pool:
             self._listener.progressed(worker.jobs[0], value)
         elif kind == "warning":
             self._listener.warned(worker.jobs[0], value)
-        elif kind == "bug":
-            raise WorkerError(value)
         elif not self._listener.finished(worker.jobs.popleft(), value):
             return False
         if not worker.jobs and (group := self._next_group()):
@@ -227,12 +216,7 @@ def _work_off(connection: Connection[Any, Any], work: Work) -> None:
     while True:
         for job in connection.recv():
             connection.send(("started", None))
-            try:
-                outcome: Done | Exception = attempt(work, job, codecs, _Progress(connection).tell, warn)
-            except Exception:
-                connection.send(("bug", f"{job.source}:\n{traceback.format_exc()}"))
-                return
-            connection.send(("finished", outcome))
+            connection.send(("finished", attempt(work, job, codecs, _Progress(connection).tell, warn)))
 
 
 class _Progress:

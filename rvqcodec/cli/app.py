@@ -223,15 +223,16 @@ def info(names: flags.Files, as_json: flags.Json = False, debug: flags.Debug = F
 @app.command(epilog=examples.VERIFY)
 def verify(
     names: flags.Files,
+    recursive: flags.Recursive = False,
     deep: Annotated[bool, typer.Option("--deep", help="Decode all codes too; needs no model.")] = False,
     quiet: flags.Quiet = 0,
     as_json: flags.Json = False,
     debug: flags.Debug = False,
 ) -> int:
-    """Check .rvq files: exit status 5 for a damaged one, 3 when some of several fail."""
+    """Check .rvq files, also whole folders: exit status 5 for a damaged one, 3 when some of several fail."""
     from rvqcodec.cli import inspect
 
-    return inspect.verify(names, _report(quiet, as_json=as_json, debug=debug), deep=deep)
+    return inspect.verify(names, _report(quiet, as_json=as_json, debug=debug), deep=deep, recursive=recursive)
 
 
 @app.command(epilog=examples.TRIM)

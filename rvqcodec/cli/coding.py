@@ -100,28 +100,33 @@ def decode(plan: Plan, settings: Settings, options: DecodeOptions, batch: Batch,
 
 
 def _run(plan: Plan, work: Work, batch: Batch, report: Report, bytes_per_worker: int) -> int:
-    """Run the jobs here or in workers, and tell what comes of them."""
+    """Run the jobs, and tell what comes of them."""
     jobs = plan.jobs
+    if batch.ray_address is not None and any(STREAM in (job.source, job.target) for job in jobs):
+        raise UsageError("--engine ray can't reach standard input and output", "name files")
     n_workers = min(len(jobs), batch.n_workers or worth_of_workers(jobs, bytes_per_worker))
     with report_file(batch.report, overwrite=work.settings.overwrite or work.settings.resume) as rows:
         single_s = audio_seconds(jobs[0].source_path) if len(jobs) == 1 and report.draws_bars else None
         with report.bar(jobs, single_s) as bar:
             teller = Teller(report, bar, rows, n_jobs=len(jobs), fail_fast=batch.fail_fast)
-            if batch.ray_address is not None:
-                _run_on_ray(jobs, work, batch.n_workers, teller, batch.ray_address)
-            elif n_workers > 1:
-                run_in_workers(jobs, work, n_workers, teller)
-            else:
-                _run_here(jobs, work, teller)
+            try:
+                _run_on(batch, jobs, work, n_workers, teller)
+            except BaseException:
+                teller.cut_short()
+                raise
         return teller.end(with_table=plan.has_tree)
 
 
-def _run_on_ray(jobs: Sequence[Job], work: Work, n_workers: int, teller: Teller, address: str) -> None:
-    from rvqcodec.batch.ray_engine import run_on_ray
+def _run_on(batch: Batch, jobs: Sequence[Job], work: Work, n_workers: int, teller: Teller) -> None:
+    """Hand the jobs to the engine."""
+    if batch.ray_address is not None:
+        from rvqcodec.batch.ray_engine import run_on_ray
 
-    if any(STREAM in (job.source, job.target) for job in jobs):
-        raise UsageError("--engine ray can't reach standard input and output", "name files")
-    run_on_ray(jobs, work, n_workers, teller, address)
+        run_on_ray(jobs, work, batch.n_workers, teller, batch.ray_address)
+    elif n_workers > 1:
+        run_in_workers(jobs, work, n_workers, teller)
+    else:
+        _run_here(jobs, work, teller)
 
 
 def _run_here(jobs: Sequence[Job], work: Work, teller: Teller) -> None:
@@ -139,8 +144,10 @@ def check_settings(settings: Settings) -> None:
     """Refuse a device that can't be one.
 
     Raises:
-        UsageError: It isn't auto, cpu, cuda, cuda:N or mps.
+        UsageError: It isn't auto, cpu, cuda, cuda:N or mps, or the model has no name.
     """
+    if settings.model == "":
+        raise UsageError("--model needs a name", "rvq models list shows them")
     if not DEVICE.fullmatch(settings.device):
         raise UsageError(f"no device is called {settings.device!r}", "--device takes auto, cpu, cuda, cuda:N or mps")
 

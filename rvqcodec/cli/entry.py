@@ -127,7 +127,7 @@ def problem_of(error: BaseException) -> tuple[str, str]:
 def tell(error: BaseException, name: str = "", *, debug: bool = False) -> None:
     """Print an exception on stderr, with its traceback when that is asked for."""
     if debug:
-        traceback.print_exception(error)
+        print(getattr(error, "trace", "") or "".join(traceback.format_exception(error)), file=sys.stderr)
     problem, hint = problem_of(error)
     if problem:
         print_error(name, problem, hint)

@@ -11,7 +11,7 @@ from typing import Any
 
 from rvqcodec.batch.job import STREAM, Job
 from rvqcodec.cli.entry import UsageError
-from rvqcodec.cli.jobs import Plan, refuse_folders
+from rvqcodec.cli.jobs import Plan, files_of, refuse_folders
 from rvqcodec.cli.report import Outcome, Report, Task, run_tasks
 from rvqcodec.cli.streams import open_input, open_output, open_seekable, refuse_stream_conflicts
 from rvqcodec.cli.text import format_rates, format_size, format_table, shown
@@ -71,13 +71,14 @@ def _channels(about: dict[str, Any]) -> str:
     return f"stereo, {about['stereo']}" if about["channels"] == 2 else f"{about['channels']} channels"
 
 
-def verify(names: Sequence[str], report: Report, *, deep: bool) -> int:
-    """Check .rvq files, each in one line, and return the exit status.
+def verify(names: Sequence[str], report: Report, *, deep: bool, recursive: bool) -> int:
+    """Check .rvq files and those in folders, each in one line, and return the exit status.
 
     Raises:
-        UsageError: A name is a folder's, or standard input is named twice.
+        UsageError: A name is a URL, or standard input is named twice.
+        AudioError: A folder can't be read, or holds no .rvq files.
     """
-    refuse_folders(names)
+    names = list(files_of(names, recursive))
     if names.count(STREAM) > 1:
         raise UsageError("standard input can be read only once")
     tasks = [Task(names={"file": name}, work=functools.partial(_verify_one, name, deep)) for name in names]

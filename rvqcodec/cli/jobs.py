@@ -138,6 +138,22 @@ def refuse_folders(names: Sequence[str]) -> None:
             raise UsageError(f"{name} is a folder, and folders can't be inputs", f"name files: {Path(name) / '*'}")
 
 
+def files_of(names: Sequence[str], recursive: bool) -> Iterator[str]:
+    """Yield names, and for folders those of the .rvq files in them.
+
+    Raises:
+        UsageError: A name is a URL.
+        AudioError: A folder can't be read, or holds no .rvq files.
+    """
+    selection = Selection(suffixes=RVQ_SUFFIXES, recursive=recursive)
+    for name in names:
+        if is_url(name) or not is_folder(name):
+            refuse_folders([name])
+            yield name
+        else:
+            yield from (entry.name for entry in _folder_entries(name, "", None, selection))
+
+
 def folders_of(recursive: bool, extensions: str | None, exclude: Sequence[str] | None, filelist: str | None) -> Folders:
     """Return what the flags say of folders; a list of files is read here.
 

@@ -147,7 +147,7 @@ class JsonRows:
 
 @contextlib.contextmanager
 def report_file(path: Path | None, *, overwrite: bool) -> Iterator[Rows]:
-    """Open a report, which is there once the run has ended.
+    """Open a report, which is there once the run has ended, also when it was interrupted.
 
     Raises:
         UsageError: Its name ends neither in .csv nor in .json.
@@ -160,11 +160,17 @@ def report_file(path: Path | None, *, overwrite: bool) -> Iterator[Rows]:
     kind = kinds.get(path.suffix.lower())
     if kind is None:
         raise UsageError(f"--report {path}: a report ends in .csv or .json")
+    cut_short = None
     with (
         atomic_output(path, overwrite=overwrite) as part,
         part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
-        yield kind(file)
+        try:
+            yield kind(file)
+        except BaseException as error:  # what was done until then stays worth telling
+            cut_short = error
+    if cut_short is not None:
+        raise cut_short
 
 
 class Teller:
@@ -214,6 +220,10 @@ class Teller:
             problem = f"{done.result.n_clipped} samples were past full scale (--bits float keeps them)"
             self._report.warn(shown(job.target, "stdout"), problem)
         self._report.line(line_of(job, done))
+
+    def cut_short(self) -> None:
+        """End the report of a run that is interrupted: it tells what was done until then."""
+        self._rows.end({**self.totals.fields(), "interrupted": True})
 
     def end(self, *, with_table: bool) -> int:
         """Tell the totals and return the exit status: a single job's own, 3 when any of several failed."""

@@ -9,8 +9,8 @@ from fakes import Ear, FakeWork, make_jobs
 
 from rvqcodec.batch.job import Done
 from rvqcodec.batch.work import run_here
-from rvqcodec.batch.workers import MAX_GROUP_FILES, WorkerError, grouped, run_in_workers, worth_of_workers
-from rvqcodec.errors import AudioError, DeviceError
+from rvqcodec.batch.workers import MAX_GROUP_FILES, grouped, run_in_workers, worth_of_workers
+from rvqcodec.errors import AudioError, BugError, DeviceError
 
 
 def outputs(folder):
@@ -44,9 +44,12 @@ def test_the_first_failure_can_end_the_run(tmp_path):
     assert len(ear.outcomes) < 40 and not multiprocessing.active_children()
 
 
-def test_a_bug_in_a_worker_is_a_bug(tmp_path):
-    with pytest.raises(WorkerError, match="KeyError"):
-        run_in_workers(make_jobs(tmp_path, "bug", "a"), FakeWork(), 2, Ear())
+@pytest.mark.parametrize("n_workers", [0, 2])
+def test_a_bug_is_told_and_the_rest_goes_on(tmp_path, n_workers):
+    ear, jobs = Ear(), make_jobs(tmp_path, "bug", "a")
+    run_in_workers(jobs, FakeWork(), n_workers, ear) if n_workers else run_here(jobs, FakeWork(), ear)
+    assert isinstance(ear.outcomes["a"], Done) and isinstance(ear.outcomes["bug"], BugError)
+    assert "KeyError" in ear.outcomes["bug"].message and "Traceback" in ear.outcomes["bug"].trace
     assert not multiprocessing.active_children()
 
 

@@ -213,6 +213,7 @@ def long_run(here):
     for i in range(1, 6):
         (here / f"in/{i}.wav").symlink_to(first)
     command = [sys.executable, "-m", "rvqcodec", "encode", "in", "-o", "out", "-j", "2", "-n", "2", "-q"]
+    command += ["--report", "r.json"]
     process = subprocess.Popen(
         command,
         stderr=subprocess.PIPE,
@@ -242,6 +243,8 @@ def test_an_interrupted_run_leaves_only_whole_files(long_run, rvq, number, times
     _, err = process.communicate(timeout=30)
     assert process.returncode == status and b"Traceback" not in err, err
     left = sorted(out.iterdir())
+    report = json.loads((out.parent / "r.json").read_text())
+    assert report["totals"]["interrupted"] and report["totals"]["done"] <= len(left)
     assert all(path.suffix == ".rvq" for path in left) and len(left) < 6
     assert not left or rvq("verify", *left).status == 0
 
