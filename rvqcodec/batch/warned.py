@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Callable, Iterator
 
 
@@ -11,6 +12,11 @@ class _Handler(logging.Handler):
     def __init__(self, tell: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
         self.tell = tell
+        self.thread = threading.get_ident()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Leave out what other threads log: they are at other files."""
+        return record.thread == self.thread
 
     def emit(self, record: logging.LogRecord) -> None:
         """Tell one record."""
@@ -19,7 +25,7 @@ class _Handler(logging.Handler):
 
 @contextlib.contextmanager
 def warned(tell: Callable[[str], None]) -> Iterator[None]:
-    """Call `tell` with each warning that the package logs meanwhile."""
+    """Call `tell` with each warning that the package logs meanwhile in this thread."""
     handler = _Handler(tell)
     logger = logging.getLogger("rvqcodec")
     logger.addHandler(handler)

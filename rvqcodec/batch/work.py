@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
@@ -55,12 +56,14 @@ class Codecs:
 
     device: str
     _loaded: dict[str, Codec] = field(default_factory=dict)
+    _loading: threading.Lock = field(default_factory=threading.Lock)
 
     def get(self, name: str) -> Codec:
         """Return the model called `name`, ready to run."""
-        if name not in self._loaded:
-            self._loaded[name] = load_codec(name, self.device)
-        return self._loaded[name]
+        with self._loading:
+            if name not in self._loaded:
+                self._loaded[name] = load_codec(name, self.device)
+            return self._loaded[name]
 
 
 class Work(Protocol):

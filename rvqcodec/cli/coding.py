@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from rvqcodec.batch.job import STREAM, Job
+from rvqcodec.batch.together import is_gpu, run_together
 from rvqcodec.batch.work import DecodeWork, EncodeWork, Settings, Work, audio_seconds, run_here
 from rvqcodec.batch.workers import run_in_workers, worth_of_workers
 from rvqcodec.cli.entry import UsageError
@@ -123,6 +124,8 @@ def _run_on(batch: Batch, jobs: Sequence[Job], work: Work, n_workers: int, telle
         from rvqcodec.batch.ray_engine import run_on_ray
 
         run_on_ray(jobs, work, batch.n_workers, teller, batch.ray_address)
+    elif len(jobs) > 1 and batch.n_workers != 1 and is_gpu(work.settings.device):
+        run_together(jobs, work, batch.n_workers, teller)
     elif n_workers > 1:
         run_in_workers(jobs, work, n_workers, teller)
     else:

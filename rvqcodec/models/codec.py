@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from rvqcodec.encoded import MAX_CHANNELS, CodedBlock, Encoded, Signal, gather
 from rvqcodec.errors import DeviceError, ModelError
 from rvqcodec.levelling import LevelledBlock, level_blocks, restore_block
+from rvqcodec.models.batching import Batcher
 from rvqcodec.models.config import CodecConfig, fingerprint
 from rvqcodec.models.decoder import Decoder
 from rvqcodec.models.encoder import Encoder
@@ -29,6 +30,9 @@ class Codec(nn.Module):
     Args:
         config: The shape of the model.
         name: The name under which the model is known; it goes into the files.
+
+    Attributes:
+        batcher: Gathers windows on a GPU, or None.
     """
 
     silence: Tensor
@@ -41,6 +45,7 @@ class Codec(nn.Module):
         self.quantizer = ResidualQuantizer(config)
         self.decoder = Decoder(config)
         self.register_buffer("silence", torch.zeros(config.latent_dim))
+        self.batcher: Batcher | None = None
         self._fingerprint: tuple[Tensor | None, int, str] = (None, 0, "")
 
     @property
@@ -72,10 +77,14 @@ class Codec(nn.Module):
         Raises:
             DeviceError: The device failed or has no memory left.
         """
+        return self.encode_windows(wave[None], n_layers, n_candidates)[0]
+
+    def encode_windows(self, waves: Wave, n_layers: int, n_candidates: int) -> Codes:
+        """Return the codes [batch, n_layers, frames] of windows of one length; `encode_window` for several."""
         context = self.config.encoder_context
         with self._running() as device:
-            latent = self.encoder(torch.from_numpy(wave).to(device)[None])[:, context:-context]
-            codes = self.quantizer.encode(latent, n_layers, n_candidates)[0]
+            latent = self.encoder(torch.from_numpy(waves).to(device))[:, context:-context]
+            codes = self.quantizer.encode(latent, n_layers, n_candidates)
             return codes.cpu().numpy().astype(np.uint16)
 
     def decode_window(
@@ -92,15 +101,25 @@ class Codec(nn.Module):
         Raises:
             DeviceError: The device failed or has no memory left.
         """
+        return self.decode_windows(codes[None], n_layers[None], sounding[None], np.array([position]))[0]
+
+    def decode_windows(
+        self,
+        codes: Codes,
+        n_layers: npt.NDArray[np.int64],
+        sounding: npt.NDArray[np.bool_],
+        positions: npt.NDArray[np.int64],
+    ) -> Wave:
+        """Return the samples [batch, frames * hop_length] of windows of one length; `decode_window` for several."""
         context = self.config.decoder_context * self.config.hop_length
         with self._running() as device:
-            layers = torch.from_numpy(n_layers).to(device)[None]
-            audible = torch.from_numpy(sounding).to(device)[None]
-            place = torch.tensor([position], device=device)
-            latent = self.quantizer.decode(torch.from_numpy(codes.astype(np.int64)).to(device)[None], layers)
+            layers = torch.from_numpy(n_layers).to(device)
+            audible = torch.from_numpy(sounding).to(device)
+            places = torch.from_numpy(positions).to(device)
+            latent = self.quantizer.decode(torch.from_numpy(codes.astype(np.int64)).to(device), layers)
             latent = torch.where(audible[..., None], latent, self.silence)
-            wave: Wave = self.decoder(latent, layers, audible, place)[0, context:-context].cpu().numpy()
-            return wave
+            waves: Wave = self.decoder(latent, layers, audible, places)[:, context:-context].cpu().numpy()
+            return waves
 
     def encode(self, wave: Wave, n_layers: int = 12, n_candidates: int = 4, n_threads: int = 1) -> Encoded:
         """Code a whole wave.

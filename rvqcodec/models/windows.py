@@ -2,7 +2,8 @@
 
 The windows are the model's, whatever the chunks, threads and sizes of reads: window w holds the blocks
 `window_blocks` w to `window_blocks` (w + 1) - 1, the last window as many as are left. Each stream of each window is one call
-of the network, by one thread: so its shape, and with it every rounding, depends on the place in the audio alone.
+of the network, by one thread: so its shape, and with it every rounding, depends on the place in the audio alone. Only a
+GPU, which rounds in its own way anyhow, gets several of them at once (`batching`).
 """
 
 from __future__ import annotations
@@ -55,12 +56,13 @@ def code_blocks(
         n_candidates: Candidates of the quantizer's search.
         n_threads: Windows that are worked on side by side.
     """
+    runner = codec.batcher or codec
 
     def start(window: Window[LevelledBlock]) -> tuple[list[LevelledBlock], list[Future[Codes] | None]]:
         wave = _samples_in_context(window, codec.config.encoder_context * codec.config.hop_length)
         silent = np.all([block.levels[1] == SILENT for block in window[1]], axis=0)
         jobs = [
-            None if quiet else pool.submit(codec.encode_window, stream, n_layers, n_candidates)
+            None if quiet else pool.submit(runner.encode_window, stream, n_layers, n_candidates)
             for stream, quiet in zip(wave, silent, strict=True)
         ]
         return window[1], jobs
@@ -84,6 +86,7 @@ def decode_blocks(
         first: Number on the grid of the first of `blocks`; at most one before the window of `first_wanted`, or of a window before that.
         first_wanted: Number of the first block to yield; the windows before its own aren't run.
     """
+    runner = codec.batcher or codec
     size = codec.config.window_blocks
     context = codec.config.decoder_context
 
@@ -93,7 +96,7 @@ def decode_blocks(
         begin = index * size * codec.config.frame_rate - context
         heard: npt.NDArray[np.bool_] = np.any(sounding[:, context - 1 : 1 - context], axis=1)
         jobs = [
-            pool.submit(codec.decode_window, codes[stream], n_layers, sounding[stream], begin + stream * STREAM_STRIDE)
+            pool.submit(runner.decode_window, codes[stream], n_layers, sounding[stream], begin + stream * STREAM_STRIDE)
             if heard[stream]
             else None
             for stream in range(len(codes))

@@ -10,6 +10,7 @@ from safetensors import torch as safetensors
 from torch import Tensor
 
 from rvqcodec.errors import DeviceError, ModelError
+from rvqcodec.models.batching import Batcher
 from rvqcodec.models.codec import Codec
 from rvqcodec.models.config import CodecConfig
 from rvqcodec.weights.registry import ModelFile
@@ -41,7 +42,9 @@ def load_model(model: ModelFile, device: str = "auto") -> Codec:
         raise ModelError(f"the weights of {model.name} hold numbers that aren't finite")
     if codec.fingerprint != model.fingerprint:
         raise ModelError(f"the weights of {model.name} don't match their fingerprint: the file is damaged")
-    return codec.requires_grad_(False).eval().to(target)
+    codec = codec.requires_grad_(False).eval().to(target)
+    codec.batcher = None if target.type == "cpu" else Batcher(codec)
+    return codec
 
 
 def pick_device(device: str) -> torch.device:

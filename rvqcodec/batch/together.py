@@ -1,0 +1,98 @@
+"""The engine of one GPU: several files side by side in threads, whose windows share the model and its batches."""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rvqcodec.batch.job import Done, Job, Listener
+from rvqcodec.batch.work import Codecs, Work, attempt
+
+DEFAULT_FILES = 8
+DEVICE_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
+
+
+class _Stop(BaseException):
+    """Ends a file that is no longer wanted, with nothing half-written."""
+
+
+def is_gpu(device: str) -> bool:
+    """Tell whether a device is a GPU; `auto` imports torch only where the system shows one."""
+    if device != "auto":
+        return device != "cpu"
+    if not any(Path(name).exists() for name in DEVICE_FILES):
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def run_together(jobs: Sequence[Job], work: Work, n_files: int, listener: Listener) -> None:
+    """Do jobs in this process, `n_files` at a time (0: a usual number), the largest inputs first."""
+    run = _Run(jobs, work)
+    threads = [threading.Thread(target=run.work_off) for _ in range(min(len(jobs), n_files or DEFAULT_FILES))]
+    for thread in threads:
+        thread.start()
+    try:
+        run.listen(listener)
+    finally:
+        run.stopped.set()
+        for thread in threads:
+            thread.join()
+
+
+class _Run:
+    """What the threads share: jobs to take, and a queue of what there is to tell."""
+
+    def __init__(self, jobs: Sequence[Job], work: Work) -> None:
+        self.stopped = threading.Event()
+        self._jobs = deque(sorted(jobs, key=lambda job: -job.n_bytes))
+        self._n_open = len(jobs)
+        self._work = work
+        self._codecs = Codecs(work.settings.device)
+        self._news: queue.SimpleQueue[tuple[str, Job, Any]] = queue.SimpleQueue()
+
+    def listen(self, listener: Listener) -> None:
+        """Tell the listener, in its own thread, until all jobs are finished or it wants no more."""
+        while self._n_open:
+            kind, job, value = self._news.get()
+            if kind == "finished":
+                self._n_open -= 1
+                if not listener.finished(job, value):
+                    return
+            elif kind == "started":
+                listener.started(job)
+            elif kind == "progress":
+                listener.progressed(job, value)
+            else:
+                listener.warned(job, value)
+
+    def work_off(self) -> None:
+        """Do jobs, in a thread."""
+        while not self.stopped.is_set():
+            try:
+                job = self._jobs.popleft()
+            except IndexError:
+                return
+            self._tell("started", job, None)
+            warn = functools.partial(self._tell, "warning", job)
+            try:
+                outcome: Done | Exception = attempt(
+                    self._work, job, self._codecs, functools.partial(self._go_on, job), warn
+                )
+            except _Stop:
+                return
+            self._tell("finished", job, outcome)
+
+    def _tell(self, kind: str, job: Job, value: Any) -> None:
+        self._news.put((kind, job, value))
+
+    def _go_on(self, job: Job, seconds: float) -> None:
+        if self.stopped.is_set():
+            raise _Stop
+        self._tell("progress", job, seconds)
