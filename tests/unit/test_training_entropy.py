@@ -1,0 +1,109 @@
+"""The entropy network's training: it finds what there is to find, and rounding it costs nothing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from tiny import tiny_codec
+
+from rvqcodec.errors import AudioError, ModelError
+from rvqcodec.training.codes import CODES, INDEX, PIECE_S, CodedPieces, Piece, code_corpus, open_codes, plan
+from rvqcodec.training.corpus import SAMPLE_RATE, Corpus, Recording
+from rvqcodec.training.entropy import (
+    SHIFT,
+    EntropySettings,
+    joined,
+    measure_network,
+    network_of,
+    rounded,
+    start_run,
+    train_network,
+)
+from rvqcodec.weights.networks import read_network, write_network
+
+SMALL = EntropySettings(minutes=0.05, width=12, hidden=16, n_frames=128, n_layers_a_step=2, batch=4)
+
+
+def walks(count, n_frames=300):
+    """Return codes of 16 entries: a slow walk, its echo in the next layer, and noise."""
+    generator = np.random.default_rng(0)
+    steps = generator.random((count, n_frames)) < 0.2
+    walk = np.cumsum(steps, 1) % 16
+    noise = generator.integers(0, 16, (count, n_frames))
+    return [np.stack(rows).astype(np.uint16) for rows in zip(walk, (walk + 3) % 16, noise, strict=True)]
+
+
+@pytest.fixture(scope="module")
+def trained():
+    codes = walks(10)
+    pieces = [
+        Piece(package="p", path=str(i), kind="music", split="train" if i < 8 else "valid", start=0, n_frames=300)
+        for i in range(10)
+    ]
+    coded = CodedPieces(tuple(pieces), tuple(codes))
+    run = start_run(coded, 16, SMALL)
+    lines = list(train_network(coded, 16, SMALL, run))
+    return run, codes[8:], lines
+
+
+def test_what_can_be_predicted_is(trained):
+    run, held_out, lines = trained
+    with torch.no_grad():
+        bits = [float(run.predictor.bits(joined(held_out, 16)[None].long(), layer)) for layer in range(3)]
+    assert bits[0] < 2.5 and bits[1] < 2.0 and bits[2] > 3.9 and "bits a code held out" in lines[-1]
+
+
+def test_rounding_costs_nothing_and_files_keep_it(trained, tmp_path):
+    run, held_out, _ = trained
+    path = tmp_path / "net.safetensors"
+    write_network(path, SHIFT, rounded(run.predictor), "0" * 16)
+    network = network_of(*read_network(path))
+    with torch.no_grad():
+        bits = [float(run.predictor.bits(joined(held_out, 16)[None].long(), layer)) for layer in range(3)]
+    assert np.allclose(measure_network(network, held_out, 3), bits, atol=0.05)
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(ModelError, match="can't be read"):
+        read_network(path)
+    with pytest.raises(ModelError, match="can't be read"):
+        read_network(tmp_path / "none.safetensors")
+
+
+def corpus(lengths):
+    generator = np.random.default_rng(1)
+    audio, recordings, offset = [], [], 0
+    for number, (kind, split, seconds) in enumerate(lengths):
+        n_samples = int(seconds * SAMPLE_RATE)
+        audio.append((generator.standard_normal(n_samples) * 3000).astype(np.int16))
+        recordings.append(
+            Recording(
+                package="p", version="1", path=f"{number}.wav", sha256="00", licence="CC0", source_rate=SAMPLE_RATE,
+                seconds=seconds, kind=kind, split=split, offset=offset, n_samples=n_samples,
+            )
+        )  # fmt: skip
+        offset += n_samples
+    return Corpus(tuple(recordings), dict.fromkeys(("speech", "music", "effects"), np.concatenate(audio)))
+
+
+def test_pieces_come_held_out_ones_first_and_each_once():
+    found = plan(
+        corpus([("music", "train", 50), ("speech", "valid", 3), ("effects", "eval", 2), ("speech", "train", 5)])
+    )
+    assert [(piece.kind, piece.split) for piece, _ in found[:2]] == [("effects", "eval"), ("speech", "valid")]
+    places = [(piece.path, piece.start) for piece, _ in found]
+    assert len(set(places)) == len(places) == 6 and ("0.wav", 2 * PIECE_S * SAMPLE_RATE) in places
+
+
+def test_coding_a_corpus_goes_on_where_it_was_cut(tmp_path):
+    codec, sounds = tiny_codec(), corpus([("music", "train", 0.5), ("speech", "valid", 0.2)])
+    list(code_corpus(codec, sounds, tmp_path, 0, 1))
+    assert len((tmp_path / INDEX).read_text().splitlines()) == 1
+    with (tmp_path / CODES).open("ab") as file:
+        file.write(b"torn")
+    list(code_corpus(codec, sounds, tmp_path, 1, 1))
+    coded = open_codes(tmp_path, 4)
+    assert [piece.split for piece in coded.pieces] == ["valid", "train"]
+    whole = codec.encode(sounds.samples(sounds.recordings[0]).astype(np.float32)[None] / 32768, 4, 1).codes[0]
+    assert np.array_equal(coded.of("train")[0], whole) and not coded.of("train", kind="speech")
+    with pytest.raises(AudioError, match="holds no codes"):
+        open_codes(tmp_path / "none", 4)
