@@ -88,7 +88,7 @@ def run_on_ray(jobs: Sequence[Job], work: Work, n_workers: int, listener: Listen
     """
     ray = importlib.import_module("ray")
     with _connected(ray, address):
-        run = _Run(ray, jobs, work.single_threaded(), listener)
+        run = _Run(ray, jobs, work.threaded(1), listener)
         try:
             run.run(n_workers)
         finally:

@@ -14,6 +14,8 @@ from rvqcodec.batch.job import Done, Job, Listener
 from rvqcodec.batch.work import Codecs, Work, attempt
 
 DEFAULT_FILES = 8
+WINDOWS_AHEAD = 64
+"""Of all files: some run as a batch, the others come together as the next one (`models.batching`); 4 MB each in stereo."""
 DEVICE_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 
 
@@ -34,16 +36,18 @@ def is_gpu(device: str) -> bool:
 
 def run_together(jobs: Sequence[Job], work: Work, n_files: int, listener: Listener) -> None:
     """Do jobs in this process, `n_files` at a time (0: a usual number), the largest inputs first."""
-    run = _Run(jobs, work)
-    threads = [threading.Thread(target=run.work_off) for _ in range(min(len(jobs), n_files or DEFAULT_FILES))]
-    for thread in threads:
-        thread.start()
+    n_files = max(1, min(len(jobs), n_files or DEFAULT_FILES))
+    run = _Run(jobs, work.threaded(-(-WINDOWS_AHEAD // n_files)))
+    threads = [threading.Thread(target=run.work_off) for _ in range(n_files)]
     try:
+        for thread in threads:
+            thread.start()
         run.listen(listener)
     finally:
         run.stopped.set()
         for thread in threads:
-            thread.join()
+            if thread.ident is not None:  # it was started
+                thread.join()
 
 
 class _Run:

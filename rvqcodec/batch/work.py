@@ -73,8 +73,8 @@ class Work(Protocol):
     def settings(self) -> Settings:
         """What concerns files and the machine."""
 
-    def single_threaded(self) -> Work:
-        """Return the same work for a process that is one of several, which changes no byte."""
+    def threaded(self, n_threads: int) -> Work:
+        """Return the same work with `n_threads` windows of a file side by side, where no number was asked for."""
 
     def run(self, job: Job, codecs: Codecs, progress: Progress, streams: Sequence[Place] = ()) -> Done:
         """Do one job.
@@ -98,9 +98,9 @@ class EncodeWork:
     settings: Settings
     options: EncodeOptions
 
-    def single_threaded(self) -> EncodeWork:
-        """Return the same work with one thread, where no number was asked for."""
-        return replace(self, options=replace(self.options, n_threads=self.options.n_threads or 1))
+    def threaded(self, n_threads: int) -> EncodeWork:
+        """Return the same work with `n_threads` threads, where no number was asked for."""
+        return replace(self, options=replace(self.options, n_threads=self.options.n_threads or n_threads))
 
     def run(self, job: Job, codecs: Codecs, progress: Progress, streams: Sequence[Place] = ()) -> Done:
         """Encode one file."""
@@ -131,9 +131,9 @@ class DecodeWork:
     settings: Settings
     options: DecodeOptions
 
-    def single_threaded(self) -> DecodeWork:
-        """Return the same work with one thread, where no number was asked for."""
-        return replace(self, options=replace(self.options, n_threads=self.options.n_threads or 1))
+    def threaded(self, n_threads: int) -> DecodeWork:
+        """Return the same work with `n_threads` threads, where no number was asked for."""
+        return replace(self, options=replace(self.options, n_threads=self.options.n_threads or n_threads))
 
     def run(self, job: Job, codecs: Codecs, progress: Progress, streams: Sequence[Place] = ()) -> Done:
         """Decode one file."""

@@ -52,7 +52,7 @@ def worth_of_workers(jobs: Sequence[Job], bytes_per_worker: int) -> int:
 
 def run_in_workers(jobs: Sequence[Job], work: Work, n_workers: int, listener: Listener) -> None:
     """Do jobs in `n_workers` processes, the largest inputs first; the outputs are those of `run_here`, byte for byte."""
-    pool = _Pool(jobs, work.single_threaded(), listener)
+    pool = _Pool(jobs, work.threaded(1), listener)
     try:
         pool.run(n_workers)
     finally:

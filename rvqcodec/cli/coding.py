@@ -124,12 +124,22 @@ def _run_on(batch: Batch, jobs: Sequence[Job], work: Work, n_workers: int, telle
         from rvqcodec.batch.ray_engine import run_on_ray
 
         run_on_ray(jobs, work, batch.n_workers, teller, batch.ray_address)
-    elif len(jobs) > 1 and batch.n_workers != 1 and is_gpu(work.settings.device):
+    elif is_gpu(work.settings.device) and not _is_live(jobs):
         run_together(jobs, work, batch.n_workers, teller)
     elif n_workers > 1:
         run_in_workers(jobs, work, n_workers, teller)
     else:
         _run_here(jobs, work, teller)
+
+
+def _is_live(jobs: Sequence[Job]) -> bool:
+    """Tell whether the only job reads or writes a pipe: what comes in should go out soon, and a read may last."""
+    if len(jobs) != 1:
+        return False
+    paths = (jobs[0].source_path, jobs[0].target_path)
+    with contextlib.suppress(OSError):  # told where the file is opened
+        return any(path is None or path.is_fifo() for path in paths)
+    return False
 
 
 def _run_here(jobs: Sequence[Job], work: Work, teller: Teller) -> None:

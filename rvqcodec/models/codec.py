@@ -220,7 +220,7 @@ class Codec(nn.Module):
             with torch.inference_mode():
                 yield self.silence.device
         except RuntimeError as error:  # torch has no class for a full CPU or a failed device
-            if "memory" in str(error):
+            if "memory" in str(error) and "illegal memory" not in str(error):
                 raise DeviceError("no memory is left for the model", "try --threads 1, or --device cpu") from error
             if self.silence.device.type != "cpu":
                 raise DeviceError(f"the device failed: {error}", "try --device cpu") from error

@@ -32,7 +32,7 @@ class FakeWork:
 
     settings: Settings = field(default_factory=Settings)
 
-    def single_threaded(self):
+    def threaded(self, n_threads):
         return self
 
     def run(self, job, codecs, progress, streams=()):

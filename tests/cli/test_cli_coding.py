@@ -9,6 +9,9 @@ import pytest
 import soundfile as sf
 from tones import glide
 
+from rvqcodec.batch.together import run_together
+from rvqcodec.cli import coding
+
 LINE = re.compile(
     r"a\.wav -> a\.rvq  0:01\.2  3 layers  3\.0 kbps nominal, \d+\.\d kbps on disk  [\d.]+ K?B  [\d.e+]+ x real time\n"
 )
@@ -83,3 +86,21 @@ def test_a_failure_leaves_nothing(here, rvq, coded):
     result = rvq("encode", "nan.wav")
     assert result.status == 4 and "777" in result.err
     assert sorted(path.name for path in here.iterdir()) == ["a.rvq", "a.wav", "nan.wav"]
+
+
+def test_a_gpu_gets_files_side_by_side_and_pipes_one_by_one(here, rvq, wav, monkeypatch):
+    taken = []
+
+    def note(jobs, work, n_files, listener):
+        taken.append((len(jobs), n_files))
+        run_together(jobs, work, n_files, listener)
+
+    monkeypatch.setattr(coding, "is_gpu", lambda device: device == "cpu")
+    monkeypatch.setattr(coding, "run_together", note)
+    fast = ("-n", "1", "--effort", "fast", "--device", "cpu")
+    (here / "b.wav").write_bytes(wav.read_bytes())
+    assert rvq("encode", "a.wav", *fast).status == 0 and taken == [(1, 0)]
+    assert rvq("encode", "a.wav", "b.wav", "-f", "-j", "1", *fast).status == 0 and taken[1:] == [(2, 1)]
+    piped = rvq("encode", "-", "-", *fast, stdin=wav.read_bytes())
+    assert piped.status == 0 and len(taken) == 2 and piped.out.startswith((here / "a.rvq").read_bytes()[:4])
+    assert rvq("encode", "absent.wav", *fast).status == 4 and rvq("encode", "a.wav", *fast).status == 7

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -23,52 +24,139 @@ def waves(count, seconds, channels=1):
     return [generator.standard_normal((channels, int(seconds * 800))).astype(np.float32) * 0.1 for _ in range(count)]
 
 
-def test_files_side_by_side_are_as_files_alone(codec):
-    sounds = [*waves(4, 7.3), *waves(3, 4.1, 2), *waves(2, 0.3)]
-    alone = [codec.encode(wave, 3, 2) for wave in sounds]
+def alone_and_together(codec, sounds, n_layers=3, n_threads=3):
+    """Return what files are coded and decoded to one after the other, and side by side."""
+    alone = [codec.encode(wave, n_layers, 2) for wave in sounds]
     backs = [codec.decode(encoded) for encoded in alone]
     codec.batcher = Batcher(codec, 4)
     with ThreadPoolExecutor(len(sounds)) as pool:
-        together = list(pool.map(lambda wave: codec.encode(wave, 3, 2, 3), sounds))
-        decoded = list(pool.map(lambda encoded: codec.decode(encoded, 3), alone))
+        together = list(pool.map(lambda wave: codec.encode(wave, n_layers, 2, n_threads), sounds))
+        decoded = list(pool.map(lambda encoded: codec.decode(encoded, n_threads), alone))
+    return alone, backs, together, decoded
+
+
+def test_files_side_by_side_are_as_files_alone(codec):
+    """Lengths differ, mono and stereo, with silence between: what is padded changes nothing."""
+    sounds = [*waves(4, 7.3), *waves(3, 4.1, 2), *waves(2, 0.3)]
+    sounds[1][:, 1500:4500] = 0
+    alone, backs, together, decoded = alone_and_together(codec, sounds)
     for one, other in zip(alone, together, strict=True):
         assert (one.codes == other.codes).mean() > 0.99 and np.array_equal(one.levels, other.levels)
     for one, other in zip(backs, decoded, strict=True):
         assert np.allclose(one, other, atol=1e-4)
 
 
-def test_what_waits_is_gathered_up_to_a_size(codec, monkeypatch):
-    sizes, gate = [], threading.Event()
-    real = codec.encode_windows
+def gathered(codec, monkeypatch, name, calls, size):
+    """Return what calls give that wait together, the sizes of their batches, and the batcher; the first runs ahead, alone."""
+    sizes, entered, gate = [], threading.Event(), threading.Event()
+    real = getattr(codec, name)
 
-    def counted(batch, *settings):
-        gate.wait(10)
+    def counted(batch, *rest):
+        entered.set()
+        assert gate.wait(10)
         sizes.append(len(batch))
-        return real(batch, *settings)
+        return real(batch, *rest)
 
-    monkeypatch.setattr(codec, "encode_windows", counted)
-    batcher = Batcher(codec, 4)
-    wave = np.zeros((100 + 2 * codec.config.encoder_context) * codec.config.hop_length, np.float32)
-    with ThreadPoolExecutor(9) as pool:
-        jobs = [pool.submit(batcher.encode_window, wave, 2, 1) for _ in range(9)]
-        while len(batcher._waiting[("encode", wave.shape, 2, 1)]) < 8:
-            pass
+    monkeypatch.setattr(codec, name, counted)
+    batcher = Batcher(codec, size)
+    with ThreadPoolExecutor(len(calls)) as pool:
+        jobs = [pool.submit(calls[0], batcher)]
+        assert entered.wait(10)
+        jobs += [pool.submit(call, batcher) for call in calls[1:]]
+        deadline = time.monotonic() + 10
+        while sum(map(len, batcher._waiting.values())) < len(calls) - 1 and time.monotonic() < deadline:
+            time.sleep(0.001)
         gate.set()
-        assert all(np.array_equal(job.result(), jobs[0].result()) for job in jobs)
-    assert sum(sizes) == 9 and max(sizes) == 4 and len(sizes) <= 5
+        return [job.result(10) for job in jobs], sizes, batcher
 
 
-def test_too_little_memory_halves_the_batch_and_errors_reach_their_window(codec, monkeypatch):
+def encoding(wave, n_layers=2):
+    return lambda runner: runner.encode_window(wave, n_layers, 2)
+
+
+def decoding(context, position):
+    """Decode made-up codes; length and layers differ by position."""
+    generator = np.random.default_rng(position)
+    n_layers, n_frames = position % 4 + 1, 20 + 7 * position + 2 * context
+    codes = generator.integers(0, 16, (n_layers, n_frames)).astype(np.uint16)
+    sounding = generator.random(n_frames) < 0.9
+    layers = generator.integers(0, n_layers + 1, n_frames)
+    return lambda runner: runner.decode_window(codes, layers, sounding, position << 20)
+
+
+def test_what_waits_is_gathered_up_to_a_size(codec, monkeypatch):
+    hop, context = codec.config.hop_length, codec.config.encoder_context
+    sounds = [waves(1, 3)[0][0, : (20 + n + 2 * context) * hop] for n in range(9)]
+    alone = [encoding(sound)(codec) for sound in sounds]
+    found, sizes, _ = gathered(codec, monkeypatch, "encode_windows", [encoding(sound) for sound in sounds], 5)
+    assert sizes == [1, 5, 3]
+    assert all((one == other).mean() > 0.98 for one, other in zip(alone, found, strict=True))
+
+
+def test_windows_of_any_length_and_layers_are_decoded_in_one_batch(codec, monkeypatch):
+    calls = [decoding(codec.config.decoder_context, position) for position in range(9)]
+    alone = [call(codec) for call in calls]
+    found, sizes, _ = gathered(codec, monkeypatch, "decode_windows", calls, 64)
+    assert sizes == [1, 8]
+    assert all(
+        one.shape == other.shape and np.allclose(one, other, atol=1e-4) for one, other in zip(alone, found, strict=True)
+    )
+
+
+def test_windows_of_other_settings_are_apart(codec, monkeypatch):
+    wave = waves(1, 3)[0][0]
+    calls = [encoding(wave, n % 2 + 2) for n in range(9)]
+    found, sizes, _ = gathered(codec, monkeypatch, "encode_windows", calls, 64)
+    assert sorted(sizes) == [1, 4, 4] and [len(codes) for codes in found] == [2, 3] * 4 + [2]
+
+
+def test_too_little_memory_halves_the_batch_for_good(codec, monkeypatch):
     real = codec.encode_windows
 
-    def small(batch, n_layers, n_candidates):
-        if len(batch) > 2 or n_layers == 1:
+    def small(batch, *rest):
+        if len(batch) > 2:
             raise DeviceError("no memory is left for the model")
-        return real(batch, n_layers, n_candidates)
+        return real(batch, *rest)
 
+    calls = [encoding(wave[0]) for wave in waves(9, 3)]
+    alone = [call(codec) for call in calls]
     monkeypatch.setattr(codec, "encode_windows", small)
-    batcher = codec.batcher = Batcher(codec, 16)
-    expected = tiny_codec().encode(waves(1, 40)[0], 2, 1)
-    assert np.array_equal(codec.encode(waves(1, 40)[0], 2, 1, 8).codes, expected.codes) and batcher.size <= 16
-    with pytest.raises(DeviceError, match="no memory"):
-        codec.encode(waves(1, 40)[0], 1, 1, 8)
+    found, sizes, batcher = gathered(codec, monkeypatch, "encode_windows", calls, 64)
+    assert sizes == [1, 8, 4, 2, 2, 4, 2, 2] and batcher.size == 2
+    assert all((one == other).mean() > 0.98 for one, other in zip(alone, found, strict=True))
+
+
+def test_an_error_reaches_the_window_that_it_belongs_to_alone(codec, monkeypatch):
+    real = codec.encode_windows
+
+    def picky(batch, *rest):
+        if not batch.any(1).all():
+            raise ValueError("zeros")
+        return real(batch, *rest)
+
+    def caught(call):
+        def run(runner):
+            try:
+                return call(runner)
+            except ValueError as error:
+                return error
+
+        return run
+
+    sounds = [wave[0] for wave in waves(9, 3)]
+    sounds[5][:] = 0
+    monkeypatch.setattr(codec, "encode_windows", picky)
+    found, _, batcher = gathered(codec, monkeypatch, "encode_windows", [caught(encoding(s)) for s in sounds], 64)
+    assert [isinstance(one, ValueError) for one in found] == [n == 5 for n in range(9)] and batcher.size == 64
+
+
+def test_no_thread_is_left(codec):
+    batcher = codec.batcher = Batcher(codec)
+    codec.encode(waves(1, 9)[0], 2, 1, 4)
+    deadline = time.monotonic() + 10
+    while batcher._is_running and time.monotonic() < deadline:
+        time.sleep(0.001)
+    for thread in threading.enumerate():
+        if thread.name == "batches":
+            thread.join(10)
+    assert threading.active_count() == 1
