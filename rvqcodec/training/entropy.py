@@ -26,6 +26,7 @@ SCALE = 32
 REACHED = LIMIT / SCALE
 SHIFT = 24
 SLOW_LAYERS, SLOW_STRIDES, FAST_STRIDES = 3, (8, 4, 2, 1), (1,)
+LOWER_LAYERS = 12
 PADDING = 24
 N_EVALUATED = 6000
 
@@ -35,7 +36,8 @@ class EntropySettings:
     """How to train.
 
     minutes: Length of the run.
-    width, hidden: Numbers of an embedding and of a hidden layer.
+    width: Numbers of an embedding.
+    hidden, upper_hidden: Numbers of a hidden layer, in the lower 12 layers and in those above, where little is to be won.
     batch, n_frames: Sequences of a step, and their frames.
     n_layers_a_step: Layers that a step trains; lower ones are chosen more often.
     rate: Peak learning rate.
@@ -45,6 +47,7 @@ class EntropySettings:
     minutes: float = 20.0
     width: int = 96
     hidden: int = 96
+    upper_hidden: int = 64
     batch: int = 8
     n_frames: int = 256
     n_layers_a_step: int = 4
@@ -90,7 +93,12 @@ class Predictor(nn.Module):
         self.dropout = settings.dropout
         logarithms = torch.from_numpy(np.log(shares)).float()
         self.layers = nn.ModuleList(
-            LayerPredictor(SLOW_STRIDES if layer < SLOW_LAYERS else FAST_STRIDES, row, settings.width, settings.hidden)
+            LayerPredictor(
+                SLOW_STRIDES if layer < SLOW_LAYERS else FAST_STRIDES,
+                row,
+                settings.width,
+                settings.hidden if layer < LOWER_LAYERS else settings.upper_hidden,
+            )
             for layer, row in enumerate(logarithms)
         )
 
