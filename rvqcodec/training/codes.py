@@ -12,6 +12,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,12 +22,14 @@ import numpy.typing as npt
 from rvqcodec.encoded import SILENT
 from rvqcodec.errors import AudioError
 from rvqcodec.models.codec import Codec
+from rvqcodec.stored import batched
 from rvqcodec.training.corpus import SAMPLE_RATE, Corpus, Recording
 from rvqcodec.training.crops import SHARES
 
 PIECE_S = 20
 HELD_OUT_S = 600
-INDEX, CODES = "codes.jsonl", "codes.uint16"
+INDEX, CODES, OWNER = "codes.jsonl", "codes.uint16", "fingerprint"
+GROUP = 64
 
 Codes = npt.NDArray[np.uint16]
 
@@ -87,7 +90,9 @@ def open_codes(folder: Path, n_layers: int) -> CodedPieces:
     return CodedPieces(tuple(pieces), tuple(codes))
 
 
-def code_corpus(codec: Codec, corpus: Corpus, folder: Path, minutes: float, n_candidates: int) -> Iterator[str]:
+def code_corpus(
+    codec: Codec, corpus: Corpus, folder: Path, minutes: float, n_candidates: int, n_threads: int = 1
+) -> Iterator[str]:
     """Code pieces of the corpus until all are coded or the time is over, and yield now and then how far it is.
 
     Args:
@@ -96,8 +101,13 @@ def code_corpus(codec: Codec, corpus: Corpus, folder: Path, minutes: float, n_ca
         folder: The codes folder; what it holds already stays.
         minutes: How long at most.
         n_candidates: Candidates of the quantizer's search.
+        n_threads: Pieces that are worked on side by side; changes no code.
+
+    Raises:
+        AudioError: The folder holds codes of another codec.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    _claim(folder, codec.fingerprint)
     done = _read_index(folder)
     n_layers = codec.config.n_codebooks
     with (folder / CODES).open("ab") as file:
@@ -105,16 +115,36 @@ def code_corpus(codec: Codec, corpus: Corpus, folder: Path, minutes: float, n_ca
     known = {(piece.path, piece.start) for piece in done}
     end = time.monotonic() + 60 * minutes
     waiting = [(piece, recording) for piece, recording in plan(corpus) if (piece.path, piece.start) not in known]
-    for number, (piece, recording) in enumerate(waiting):
-        codes = _code(codec, corpus.samples(recording)[piece.start :][: PIECE_S * SAMPLE_RATE], n_candidates)
-        with (folder / CODES).open("ab") as file:
-            file.write(codes.astype("<u2").tobytes())
-        with (folder / INDEX).open("a", encoding="utf-8") as index:
-            index.write(json.dumps({**asdict(piece), "n_frames": codes.shape[1]}, ensure_ascii=False) + "\n")
-        if number % 100 == 0:
-            yield f"{len(done) + number} of {len(done) + len(waiting)} pieces coded"
-        if time.monotonic() > end:
-            return
+
+    def code(item: tuple[Piece, Recording]) -> Codes:
+        piece, recording = item
+        return _code(codec, corpus.samples(recording)[piece.start :][: PIECE_S * SAMPLE_RATE], n_candidates)
+
+    n_done = len(done)
+    with ThreadPoolExecutor(n_threads) as pool:
+        for group in batched(waiting, GROUP):
+            for (piece, _), codes in zip(group, pool.map(code, group), strict=True):
+                _append(folder, piece, codes)
+            n_done += len(group)
+            yield f"{n_done} of {len(done) + len(waiting)} pieces coded"
+            if time.monotonic() > end:
+                return
+
+
+def _append(folder: Path, piece: Piece, codes: Codes) -> None:
+    with (folder / CODES).open("ab") as file:
+        file.write(codes.astype("<u2").tobytes())
+    with (folder / INDEX).open("a", encoding="utf-8") as index:
+        index.write(json.dumps({**asdict(piece), "n_frames": codes.shape[1]}, ensure_ascii=False) + "\n")
+
+
+def _claim(folder: Path, fingerprint: str) -> None:
+    """Note whose codes a folder holds."""
+    path = folder / OWNER
+    if not path.exists():
+        path.write_text(fingerprint, encoding="utf-8")
+    if path.read_text(encoding="utf-8") != fingerprint:
+        raise AudioError(f"{folder} holds codes of another codec", "name another folder")
 
 
 def plan(corpus: Corpus) -> list[tuple[Piece, Recording]]:

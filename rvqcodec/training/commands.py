@@ -34,7 +34,7 @@ def run(
         Path, typer.Argument(help="The run's folder; a checkpoint in it is resumed with its own settings.")
     ],
     init: Annotated[str, typer.Option(help="Start from: a checkpoint (.pt), a weights file or a model's name.")] = "",
-    stage: Annotated[str, typer.Option(help="kmeans, joint or adversarial (decoder only).")] = "joint",
+    stage: Annotated[str, typer.Option(help="kmeans, joint, decoder (alone: files stay valid) or adversarial (decoder too).")] = "joint",
     steps: Annotated[int, typer.Option(min=0, help="Length in steps.")] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Length in minutes.")] = 0.0,
     batch: Annotated[int, typer.Option(min=1, help="Crops a step, over all processes.")] = 16,

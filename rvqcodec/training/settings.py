@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-STAGES = ("kmeans", "joint", "adversarial")
+STAGES = ("kmeans", "joint", "decoder", "adversarial")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +13,8 @@ class Settings:
     """The settings of a run, stored in its checkpoint.
 
     Args:
-        stage: "kmeans" (the start only), "joint" (everything) or "adversarial" (decoder and discriminator only).
+        stage: "kmeans" (the start only), "joint" (everything), "decoder" (the decoder alone: codes, and so files, stay valid) or
+            "adversarial" (decoder and discriminator).
         steps: Length of the run in steps, or 0 where `minutes` rules.
         minutes: Length of the run in minutes of training, or 0 where `steps` rules.
         batch: Crops a step, over all processes.
@@ -62,6 +63,11 @@ class Settings:
             raise ValueError("a run has a length in steps or in minutes")
         if self.batch < 1 or not 0 < self.rate <= 10 or not 0 <= self.decay_share <= 1:
             raise ValueError("batch, rate or decay_share is out of range")
+
+    @property
+    def decoder_only(self) -> bool:
+        """Whether encoder and codebooks stay as they are."""
+        return self.stage in ("decoder", "adversarial")
 
     def progress(self, step: int, minutes: float) -> float:
         """Return how much of the run is done, 0 to 1."""

@@ -24,7 +24,7 @@ ALL_LAYERS_SHARE = 0.4
 BETAS = (0.8, 0.99)
 MOST_SKIPPED = 20
 DIVERGED = 2.0
-LAYER_STREAM = 1 << 20
+LAYER_STREAM, POSITION_STREAM = 1 << 20, 1 << 30
 
 
 class Trainer:
@@ -49,7 +49,7 @@ class Trainer:
         self.skipped, self.smooth, self.best = 0, 0.0, float("inf")
         self.adversarial = settings.stage == "adversarial"
         codec.train().requires_grad_(True)
-        codec.encoder.requires_grad_(not self.adversarial)
+        codec.encoder.requires_grad_(not settings.decoder_only)
         if settings.bf16:
             _run_in_bf16(codec)
         self.loss = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies).to(
@@ -125,12 +125,18 @@ class Trainer:
         return wave, torch.from_numpy(n_layers).to(self.device)
 
     def _forward(self, wave: Tensor, n_layers: Tensor) -> tuple[Tensor, Quantized, Tensor]:
-        with torch.set_grad_enabled(not self.adversarial):
+        with torch.set_grad_enabled(not self.settings.decoder_only):
             latent = self.codec.encoder(wave)
         quantized = quantize(self.codec.quantizer.codebooks, latent.detach(), n_layers)
         straight_through = latent + (quantized.total - latent).detach()
-        output = self.codec.decoder(straight_through, n_layers[:, None].expand(latent.shape[:2]))
+        counts = n_layers[:, None].expand(latent.shape[:2])
+        output = self.codec.decoder(straight_through, counts, position=self._positions(len(wave)))
         return output, quantized, functional.mse_loss(latent, quantized.total)
+
+    def _positions(self, n_items: int) -> Tensor:
+        """Return a place in the audio for each item, int64 [items]: the noise of the decoder's finish is part of what it learns with."""
+        generator = np.random.default_rng([self.settings.seed, self.step_number, self.group.rank, POSITION_STREAM])
+        return torch.from_numpy(generator.integers(0, POSITION_STREAM, n_items)).to(self.device)
 
     def _judge(self, output: Tensor, wave: Tensor, factor: float) -> dict[str, Tensor]:
         """Train the discriminator and return the decoder's adversarial losses."""
@@ -164,7 +170,7 @@ class Trainer:
         self.adam.step()
         for name, parameter in self.codec.named_parameters():
             self.average[name].lerp_(parameter, 1 - self.settings.weights_decay)
-        if not self.adversarial:
+        if not self.settings.decoder_only:
             self._follow(progress, quantized)
 
     def _follow(self, progress: float, quantized: Quantized) -> None:
