@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, BinaryIO
 from rvqcodec.encoded import MAX_SAMPLE_RATE, CodedBlock
 from rvqcodec.formats.audio import MIN_SAMPLE_RATE, AudioReader, SampleFormat, open_reader
 from rvqcodec.formats.audio_out import AudioWriter
-from rvqcodec.formats.entropy import StaticTables
 from rvqcodec.formats.files import check_output
 from rvqcodec.formats.header import Header
+from rvqcodec.formats.layers import Tables
 from rvqcodec.formats.resample import PREROLL_S, reblock, resample
 from rvqcodec.formats.stream import RvqReader, RvqWriter, Tail
 from rvqcodec.formats.tags import write_tags
 from rvqcodec.formats.tail import Source
 from rvqcodec.levelling import Samples, level_blocks, neighbours, restore_block
 from rvqcodec.opening import Place, open_audio_output, open_output, open_rvq
-from rvqcodec.stored import DEFAULT_CHUNK_S, batched, chunk_header, tables_to_write
-from rvqcodec.tables import tables_for
+from rvqcodec.stored import DEFAULT_CHUNK_S, batched, check_entropy, chunk_header
+from rvqcodec.tables import tables_for, tables_to_write
 from rvqcodec.times import format_time, parse_time
 from rvqcodec.version import __version__
 from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_model
@@ -45,7 +45,7 @@ class EncodeOptions:
     n_layers: Layers to code.
     bitrate_kbps: Nominal bitrate of all channels together: the nearest that layers reach, instead of `n_layers`.
     effort: "fast", "default" or "best": 1, 4 or 16 candidates of the quantizer's search.
-    entropy: "auto", "raw" or "static".
+    entropy: "raw", "static", "counts" or "network"; "auto" takes the smallest for each layer of a chunk.
     chunk_s: Seconds of a chunk; changes no code.
     n_threads: Windows that are worked on side by side; changes no code. 0 takes the machine's cores.
     tags: Whether title, artist and the like are carried over.
@@ -64,6 +64,7 @@ class EncodeOptions:
             raise ValueError(f"{self.bitrate_kbps:g} is not a bitrate in kbps")
         if self.effort not in EFFORTS:
             raise ValueError(f"effort {self.effort!r} is none of {', '.join(EFFORTS)}")
+        check_entropy(self.entropy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,7 +196,7 @@ def header_for(
     fingerprint: str,
     config: CodecConfig,
     options: EncodeOptions,
-    tables: StaticTables | None,
+    tables: Tables,
 ) -> Header:
     """Return the header that the encoded audio has; no torch.
 

@@ -6,18 +6,17 @@ import itertools
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack
-from typing import TypeVar
+from dataclasses import replace
+from typing import BinaryIO, TypeVar
 
 from rvqcodec.encoded import Encoded, Signal, gather
-from rvqcodec.errors import ModelError
-from rvqcodec.formats.entropy import StaticTables
 from rvqcodec.formats.header import MAX_CHUNK_FRAMES, Header
+from rvqcodec.formats.layers import ENTROPIES, Tables
 from rvqcodec.formats.stream import RvqReader, RvqWriter
 from rvqcodec.opening import Place, open_output, open_rvq
-from rvqcodec.tables import static_tables, tables_for
+from rvqcodec.tables import tables_for, tables_to_write
 
 DEFAULT_CHUNK_S = 10
-ENTROPIES = ("auto", "raw", "static")
 Item = TypeVar("Item")
 
 
@@ -47,9 +46,10 @@ def write_encoded(
 
     Raises:
         OutputError: The target exists or can't be written.
-        ModelError: "static" is asked for and the model's entropy tables aren't at hand.
+        ModelError: The entropy mode asked for needs what the model doesn't have.
         ValueError: An option is out of range, or a chunk would mix blocks of which a recovered file kept different layers.
     """
+    check_entropy(entropy)
     signal = encoded.signal
     tables = tables_to_write(signal.fingerprint, entropy)
     header = chunk_header(signal, chunk_s, tables)
@@ -64,28 +64,40 @@ def write_encoded(
         return writer.n_bytes
 
 
-def tables_to_write(fingerprint: str, entropy: str) -> StaticTables | None:
-    """Return the static entropy tables that a writer may use.
-
-    Args:
-        fingerprint: Of the model.
-        entropy: "auto", "raw" or "static".
+def check_entropy(entropy: str) -> None:
+    """Insist that `entropy` is a mode's name or "auto".
 
     Raises:
-        ModelError: "static" is asked for and the model's tables aren't at hand.
-        ValueError: `entropy` is none of the three.
+        ValueError: It isn't.
     """
     if entropy not in ENTROPIES:
         raise ValueError(f"entropy {entropy!r} is none of {', '.join(ENTROPIES)}")
-    tables = static_tables(fingerprint) if entropy != "raw" else None
-    if entropy == "static" and tables is None:
-        raise ModelError(
-            f"there are no static entropy tables of the model {fingerprint}", "--entropy auto does without"
-        )
-    return tables
 
 
-def chunk_header(signal: Signal, chunk_s: int, tables: StaticTables | None) -> Header:
+def transcode(source: BinaryIO, target: BinaryIO, entropy: str) -> RvqWriter:
+    """Write an .rvq file's codes with another entropy mode, or with the newest network; no model and no torch.
+
+    Args:
+        source: The file, at its start.
+        target: Where to.
+        entropy: A mode's name, or "auto".
+
+    Raises:
+        FormatError: The source is damaged.
+        ModelError: Entropy tables that the source uses or that the mode needs aren't at hand.
+        ValueError: `entropy` is neither.
+    """
+    check_entropy(entropy)
+    reader = RvqReader(source)
+    old, new = tables_for(reader.header), tables_to_write(reader.header.signal.fingerprint, entropy)
+    writer = RvqWriter(target, replace(reader.header, table_ids=new.ids))
+    for chunk in reader.chunks(old):
+        writer.write_blocks(list(reader.decoded_blocks(chunk, old)), chunk.head.n_samples, new, entropy)
+    writer.finish(reader.tail.tags if reader.tail else {}, reader.tail.source if reader.tail else None)
+    return writer
+
+
+def chunk_header(signal: Signal, chunk_s: int, tables: Tables) -> Header:
     """Return the header of a file with chunks of about `chunk_s` seconds, whole blocks.
 
     Raises:
@@ -95,7 +107,7 @@ def chunk_header(signal: Signal, chunk_s: int, tables: StaticTables | None) -> H
     most = MAX_CHUNK_FRAMES // signal.frames_per_block
     if not 1 <= n_blocks <= most:
         raise ValueError(f"chunks of {chunk_s} s: the length is 1 to {int(most * signal.block_s)} s")
-    return Header(signal=signal, chunk_blocks=n_blocks, table_ids=() if tables is None else (tables.id,))
+    return Header(signal=signal, chunk_blocks=n_blocks, table_ids=tables.ids)
 
 
 def batched(items: Iterable[Item], size: int) -> Iterator[list[Item]]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 from tiny import tiny_codec
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes: two threads add up in another order, and slower
 
 settings.register_profile("quick", max_examples=30, deadline=None, derandomize=True, print_blob=True)
 settings.load_profile("quick")

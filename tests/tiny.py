@@ -7,8 +7,11 @@ import io
 import numpy as np
 
 from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
-from rvqcodec.formats.entropy import TOTAL, StaticTables
+from rvqcodec.formats.entropy import StaticTables
+from rvqcodec.formats.frequencies import TOTAL
 from rvqcodec.formats.header import Header
+from rvqcodec.formats.layers import NOTHING, Tables
+from rvqcodec.formats.network import EntropyNetwork, LayerNetwork
 from rvqcodec.formats.stream import RvqReader, RvqWriter
 
 TABLES_ID = "00112233445566ff"
@@ -97,7 +100,7 @@ def make_encoded(signal, n_samples, seed=0, silent=0.2):
     )
 
 
-def make_tables(n_layers, codebook_size, seed=0, skew=2.0):
+def make_static(n_layers, codebook_size, seed=0, skew=2.0):
     """Return random falling frequencies; with a large `skew` nearly all of the 2^24 fall to the first entry."""
     rng = np.random.default_rng(seed)
     weights = np.sort(rng.random((n_layers, codebook_size)) ** skew + 1e-12)[:, ::-1]
@@ -106,18 +109,50 @@ def make_tables(n_layers, codebook_size, seed=0, skew=2.0):
     return StaticTables(TABLES_ID, frequencies.astype(np.uint32))
 
 
+def make_tables(n_layers, codebook_size, seed=0, skew=2.0):
+    """Return `make_static` as all that is known beforehand."""
+    return Tables(static=make_static(n_layers, codebook_size, seed, skew))
+
+
 def fitting_tables(n_layers):
     """Return the frequencies of the codes of `make_encoded`, of 16 entries each."""
     weights = (7 / 8) ** np.arange(16)
     weights[-1] *= 8
     frequencies = np.floor(weights / weights.sum() * TOTAL).astype(np.uint32)
     frequencies[0] += TOTAL - int(frequencies.sum())
-    return StaticTables(TABLES_ID, np.tile(frequencies, (n_layers, 1)))
+    return Tables(static=StaticTables(TABLES_ID, np.tile(frequencies, (n_layers, 1))))
 
 
-def write_file(encoded, tables=None, entropy="auto", chunk_blocks=2, tags=None, source=None):
+def make_layer(generator, strides=(4, 2, 1), size=16, width=6, hidden=5):
+    """Return a random layer of a network."""
+    n_passes = len(strides) + 1
+
+    def small(*shape):
+        return generator.integers(-127, 128, shape).astype(np.int8)
+
+    return LayerNetwork(
+        strides=strides,
+        embedding=small(size, width),
+        hidden=small(n_passes, hidden, 5 * width),
+        hidden_scale=generator.integers(200, 900, (n_passes, hidden)).astype(np.int32),
+        hidden_bias=generator.integers(-(1 << 20), 1 << 20, (n_passes, hidden)),
+        output=small(size, hidden),
+        output_scale=generator.integers(200, 900, size).astype(np.int32),
+        output_bias=generator.integers(-(1 << 20), 1 << 20, size),
+    )
+
+
+def make_network(seed=0, n_layers=3, **sizes):
+    """Return a random network; its layers take turns in their passes."""
+    generator = np.random.default_rng(seed)
+    strides = [(4, 2, 1), (1,), (1,)]
+    layers = tuple(make_layer(generator, strides[i % 3], **sizes) for i in range(n_layers))
+    return EntropyNetwork("0" * 16, layers, 16)
+
+
+def write_file(encoded, tables=NOTHING, entropy="auto", chunk_blocks=2, tags=None, source=None):
     """Return an .rvq file as bytes."""
-    header = Header(signal=encoded.signal, chunk_blocks=chunk_blocks, table_ids=() if tables is None else (tables.id,))
+    header = Header(signal=encoded.signal, chunk_blocks=chunk_blocks, table_ids=tables.ids)
     file = io.BytesIO()
     writer = RvqWriter(file, header)
     blocks = list(encoded.blocks())
@@ -129,7 +164,7 @@ def write_file(encoded, tables=None, entropy="auto", chunk_blocks=2, tags=None, 
     return file.getvalue()
 
 
-def read_file(data, tables=None):
+def read_file(data, tables=NOTHING):
     """Return an .rvq file's bytes as an `Encoded`."""
     reader = RvqReader(io.BytesIO(data) if isinstance(data, bytes) else data)
     blocks: list[CodedBlock] = list(reader.blocks(tables))

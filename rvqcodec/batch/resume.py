@@ -19,7 +19,7 @@ from rvqcodec.formats.tags import read_tags
 from rvqcodec.formats.verify import verify
 from rvqcodec.models.config import CodecConfig
 from rvqcodec.pipeline import EFFORTS, DecodeOptions, EncodeOptions, Result, header_for
-from rvqcodec.stored import tables_to_write
+from rvqcodec.tables import tables_to_write
 from rvqcodec.version import __version__
 from rvqcodec.weights.registry import ModelFile
 
@@ -138,7 +138,7 @@ def _is_of(tail: Tail, source: Path, options: EncodeOptions) -> bool:
     made = tail.source
     if made is None or made.effort != EFFORTS[options.effort]:
         return False
-    if options.entropy == "static" and tail.end.modes & 1 << Mode.RAW:
+    if options.entropy != "auto" and tail.end.modes & ~(1 << Mode[options.entropy.upper()]):
         return False
     if tail.tags != (read_tags(source) if options.tags else {}):
         return False

@@ -253,6 +253,24 @@ def trim(
     return inspect.trim(plan, layers, _report(quiet, as_json=as_json, debug=debug), overwrite=force)
 
 
+@app.command(epilog=examples.TRANSCODE)
+def transcode(
+    names: flags.Names,
+    entropy: flags.Coding = flags.Entropy.AUTO,
+    output: flags.Out = None,
+    to_stdout: flags.Stdout = False,
+    force: flags.Force = False,
+    quiet: flags.Quiet = 0,
+    as_json: flags.Json = False,
+    debug: flags.Debug = False,
+) -> int:
+    """Write an .rvq file's codes anew: another entropy mode, or a newer network; no model, nothing is lost."""
+    from rvqcodec.cli import inspect, jobs
+
+    plan = jobs.plan_copy(names, output, to_stdout)
+    return inspect.transcode(plan, entropy.value, _report(quiet, as_json=as_json, debug=debug), overwrite=force)
+
+
 @app.command(epilog=examples.RECOVER)
 def recover(
     names: flags.Names,

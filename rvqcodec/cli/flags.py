@@ -25,6 +25,8 @@ class Entropy(str, enum.Enum):
     AUTO = "auto"
     RAW = "raw"
     STATIC = "static"
+    COUNTS = "counts"
+    NETWORK = "network"
 
 
 class Engine(str, enum.Enum):
@@ -128,7 +130,9 @@ Bitrate = Annotated[
     ),
 ]
 Search = Annotated[Effort, typer.Option("--effort", rich_help_panel=RATE, help="Time spent on the search for codes.")]
-Coding = Annotated[Entropy, typer.Option("--entropy", rich_help_panel=RATE, help="How codes become bytes.")]
+Coding = Annotated[
+    Entropy, typer.Option("--entropy", rich_help_panel=RATE, help="How codes become bytes; auto takes the smallest.")
+]
 Chunk = Annotated[
     int,
     typer.Option("--chunk", metavar="SECONDS", rich_help_panel=OUTPUT, help="Length of a chunk; changes no code."),

@@ -15,11 +15,11 @@ from rvqcodec.cli.jobs import Plan, files_of, refuse_folders
 from rvqcodec.cli.report import Outcome, Report, Task, run_tasks
 from rvqcodec.cli.streams import open_input, open_output, open_seekable, refuse_stream_conflicts
 from rvqcodec.cli.text import format_rates, format_size, format_table, shown
-from rvqcodec.formats.entropy import StaticTables
 from rvqcodec.formats.header import Header
+from rvqcodec.formats.layers import NOTHING, Tables
 from rvqcodec.formats.recover import Loss, Recovery
 from rvqcodec.formats.recover import recover as recover_file
-from rvqcodec.formats.stream import RvqReader
+from rvqcodec.formats.stream import RvqReader, RvqWriter
 from rvqcodec.formats.trim import trim as trim_file
 from rvqcodec.formats.verify import summarize
 from rvqcodec.formats.verify import verify as verify_file
@@ -89,7 +89,7 @@ def _verify_one(name: str, deep: bool) -> Outcome:
     with open_seekable(None if name == STREAM else Path(name)) as file:
         header = RvqReader(file).header
         file.seek(0)
-        tail, digest = verify_file(file, _tables(header) if deep else None, deep=deep)
+        tail, digest = verify_file(file, _tables(header) if deep else NOTHING, deep=deep)
     duration_s = tail.end.n_samples / header.signal.sample_rate
     fields: dict[str, Any] = {
         "deep": deep,
@@ -104,10 +104,10 @@ def _verify_one(name: str, deep: bool) -> Outcome:
     return Outcome(fields=fields, line=f"{line}  codes {digest[:16]}" if deep else line)
 
 
-def _tables(header: Header) -> StaticTables | None:
-    """Return the static entropy tables that a file may use, loaded only where it may use some."""
+def _tables(header: Header) -> Tables:
+    """Return the entropy tables that a file may use, loaded only where it may use some."""
     if not header.table_ids:
-        return None
+        return NOTHING
     from rvqcodec.tables import tables_for
 
     return tables_for(header)
@@ -125,6 +125,27 @@ def trim(plan: Plan, n_layers: int, report: Report, *, overwrite: bool) -> int:
 def _trim_one(n_layers: int, overwrite: bool, job: Job) -> Outcome:
     with open_seekable(job.source_path) as source, open_output(job, overwrite=overwrite) as target:
         writer = trim_file(source, target, n_layers)
+    return _written(job, writer)
+
+
+def transcode(plan: Plan, entropy: str, report: Report, *, overwrite: bool) -> int:
+    """Write .rvq files' codes with another entropy mode, and return the exit status.
+
+    Raises:
+        UsageError: Options contradict each other.
+    """
+    return _copy(plan, report, functools.partial(_transcode_one, entropy, overwrite))
+
+
+def _transcode_one(entropy: str, overwrite: bool, job: Job) -> Outcome:
+    from rvqcodec.stored import transcode
+
+    with open_seekable(job.source_path) as source, open_output(job, overwrite=overwrite) as target:
+        writer = transcode(source, target, entropy)
+    return _written(job, writer)
+
+
+def _written(job: Job, writer: RvqWriter) -> Outcome:
     signal = writer.header.signal
     duration_s = writer.tally.n_samples / signal.sample_rate
     fields = {

@@ -39,7 +39,7 @@ def show_model(name: str, report: Report) -> int:
         ("fingerprint", model.fingerprint),
         ("bitrate", f"{_range(about)} kbps per channel, {config.n_codebooks} layers"),
         ("weights", format_size(about["size_bytes"])),
-        ("entropy tables", "static" if about["tables"] else "none"),
+        ("entropy tables", ", ".join(["static"] * about["tables"] + about["networks"]) or "none"),
         *((field.name, str(getattr(config, field.name))) for field in dataclasses.fields(config)),
     ]
     report.result("\n\n".join(part for part in (format_table(rows), card.strip()) if part))
@@ -59,6 +59,7 @@ def _about(model: ModelFile) -> dict[str, Any]:
         "max_kbps": per_layer * config.n_codebooks,
         "size_bytes": model.path.stat().st_size,
         "tables": model.tables_path.is_file(),
+        "networks": [path.stem.rpartition(".")[2] for path in model.network_paths],
     }
 
 

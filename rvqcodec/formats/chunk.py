@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from rvqcodec.encoded import ANGLE_STEPS, SILENT, Angles, CodedBlock, Codes, Levels, Signal
 from rvqcodec.errors import DamageError, LimitError, TruncatedError
-from rvqcodec.formats.entropy import StaticTables, choose_mode, code_check, decode_layer, encode_layer
+from rvqcodec.formats.entropy import Mode, code_check
 from rvqcodec.formats.fields import MAX_VARINT_BYTES, Fields, pack_signed, pack_varint
 from rvqcodec.formats.header import Header
+from rvqcodec.formats.layers import LayerCoder, Tables
 from rvqcodec.formats.sections import crc32c
 
 MAX_CHUNKS = (1 << 32) - 1
@@ -104,7 +107,7 @@ def lost_chunk(header: Header, number: int, n_samples: int) -> bytes:
 
 
 def pack_chunk(
-    header: Header, number: int, blocks: Sequence[CodedBlock], n_samples: int, tables: StaticTables | None, entropy: str
+    header: Header, number: int, blocks: Sequence[CodedBlock], n_samples: int, tables: Tables, entropy: str
 ) -> bytes:
     """Return the payload of a section CODE (SPEC.md, section 4).
 
@@ -113,8 +116,8 @@ def pack_chunk(
         number: Which chunk, from 0.
         blocks: Its blocks, header.chunk_blocks of them or fewer at the end.
         n_samples: Source samples that it covers.
-        tables: Static entropy tables, if there are any.
-        entropy: "raw", "static" or "auto".
+        tables: What entropy modes know.
+        entropy: A mode's name, or "auto".
 
     Raises:
         DamageError: What was coded doesn't decode to the same codes (a fault of this machine).
@@ -128,18 +131,13 @@ def pack_chunk(
     )
     codes = np.concatenate([block.codes for block in blocks], 2)
     audible = sounding(levels, codes.shape[2], signal.frames_per_block)
+    streams = np.flatnonzero(audible.any(1))
+    coder = _coder(tables, header, audible[streams], predicting=entropy in ("auto", Mode.NETWORK.name.lower()))
     entries, payloads = [], []
     for layer in range(n_layers):
-        for stream in np.flatnonzero(audible.any(1)):
-            layer_codes = codes[stream, layer, audible[stream]]
-            mode = choose_mode(layer_codes, layer, signal.codebook_size, tables, entropy)
-            payload = encode_layer(layer_codes, layer, mode, signal.codebook_size, tables)
-            decoded = decode_layer(payload, len(layer_codes), layer, mode, signal.codebook_size, tables)
-            if not np.array_equal(decoded, layer_codes):
-                raise DamageError(
-                    f"chunk {number} doesn't decode to what was coded: this machine's memory or processor is at fault"
-                )
-            entries.append(Entry(len(payload), mode, code_check(layer_codes)))
+        rows = [codes[stream, layer, audible[stream]] for stream in streams]
+        for row, (mode, payload) in zip(rows, coder.encode(rows, entropy), strict=True):
+            entries.append(Entry(len(payload), mode, code_check(row)))
             payloads.append(payload)
     head = ChunkHead(
         number=number,
@@ -149,7 +147,21 @@ def pack_chunk(
         angles=np.array(angles, np.uint16),
         entries=tuple(entries),
     )
-    return pack_head(head) + b"".join(payloads)
+    packed, body = pack_head(head), b"".join(payloads)
+    decoded, n_intact = decode_codes(body, 0, head, header, tables)
+    if n_intact < n_layers or not np.array_equal(
+        decoded[:, :n_layers], np.where(audible[:, None], codes[:, :n_layers], 0)
+    ):
+        raise DamageError(
+            f"chunk {number} doesn't decode to what was coded: this machine's memory or processor is at fault"
+        )
+    return packed + body
+
+
+def _coder(
+    tables: Tables, header: Header, audible: np.ndarray[tuple[int, int], np.dtype[np.bool_]], *, predicting: bool
+) -> LayerCoder:
+    return LayerCoder(tables, header.signal.codebook_size, [int(n) for n in audible.sum(1)], predicting=predicting)
 
 
 def pack_head(head: ChunkHead) -> bytes:
@@ -208,9 +220,7 @@ def unpack_blocks(head: ChunkHead, codes: Codes, signal: Signal) -> Iterator[Cod
         )
 
 
-def decode_codes(
-    payload: bytes, start: int, head: ChunkHead, header: Header, tables: StaticTables | None
-) -> tuple[Codes, int]:
+def decode_codes(payload: bytes, start: int, head: ChunkHead, header: Header, tables: Tables) -> tuple[Codes, int]:
     """Decode a chunk's payloads as far as they are intact.
 
     Args:
@@ -218,7 +228,7 @@ def decode_codes(
         start: Where in it the first payload starts.
         head: The chunk's head.
         header: The file's header.
-        tables: Static entropy tables, if there are any.
+        tables: What entropy modes know.
 
     Returns:
         The codes, uint16 [streams, header's layers, frames], zero where there are none, and how many layers are whole
@@ -232,29 +242,33 @@ def decode_codes(
     audible = sounding(head.levels, n_frames, signal.frames_per_block)
     streams = np.flatnonzero(audible.any(1))
     codes = np.zeros((signal.n_streams, signal.n_layers, n_frames), np.uint16)
-    for index, entry in enumerate(head.entries):
-        layer, stream = index // len(streams), streams[index % len(streams)]
-        piece = payload[start : start + entry.n_bytes]
-        start += entry.n_bytes
+    predicting = any(entry.mode == Mode.NETWORK for entry in head.entries)
+    coder = _coder(tables, header, audible[streams], predicting=predicting)
+    for layer in range(head.n_layers):
+        entries = head.entries[layer * len(streams) : (layer + 1) * len(streams)]
+        ends = np.cumsum([start, *(entry.n_bytes for entry in entries)])
         try:
-            codes[stream, layer, audible[stream]] = _decode_entry(
-                piece, entry, int(audible[stream].sum()), layer, signal, tables
-            )
+            rows = _decode_layer(payload, ends, entries, coder)
         except (DamageError, TruncatedError):
             codes[:, layer:] = 0
             return codes, layer
+        for stream, row in zip(streams, rows, strict=True):
+            codes[stream, layer, audible[stream]] = row
+        start = int(ends[-1])
     return codes, head.n_layers
 
 
-def _decode_entry(
-    piece: bytes, entry: Entry, n_frames: int, layer: int, signal: Signal, tables: StaticTables | None
-) -> Codes:
-    if len(piece) < entry.n_bytes:
+def _decode_layer(
+    payload: bytes, ends: npt.NDArray[np.int64], entries: Sequence[Entry], coder: LayerCoder
+) -> list[Codes]:
+    """Return a layer's codes of each stream, from their payloads between `ends`."""
+    pieces = [payload[first:last] for first, last in itertools.pairwise(ends.tolist())]
+    if any(len(piece) < entry.n_bytes for piece, entry in zip(pieces, entries, strict=True)):
         raise TruncatedError("a payload ends early")
-    codes = decode_layer(piece, n_frames, layer, entry.mode, signal.codebook_size, tables)
-    if code_check(codes) != entry.check:
+    rows = coder.decode(pieces, [entry.mode for entry in entries])
+    if any(code_check(row) != entry.check for row, entry in zip(rows, entries, strict=True)):
         raise DamageError("a layer's check doesn't hold")
-    return codes
+    return rows
 
 
 def _unpack_entry(fields: Fields) -> Entry:

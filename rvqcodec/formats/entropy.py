@@ -1,4 +1,4 @@
-"""Entropy coding of codebook indices, one flushed payload per layer; the only module that knows constriction.
+"""Payloads: a layer's codes as bytes, packed or range coded; the only module that knows constriction.
 
 What decides a decode is integers: frequencies of 24 bits. They pass through constriction's float interface without
 rounding: it reserves one count for each symbol, so f - 1 as float32 makes its scale exactly 1 and every partial sum an
@@ -20,22 +20,24 @@ import numpy.typing as npt
 
 from rvqcodec.encoded import Codes
 from rvqcodec.errors import DamageError, ModelError
+from rvqcodec.formats.frequencies import TOTAL, Shares, cost_steps
 from rvqcodec.formats.sections import crc32c
 
-PRECISION = 24
-TOTAL = 1 << PRECISION
 WORD_BYTES = 4
-COST_STEPS = 64
+STATE_WORDS = 2
 
 Frequencies = npt.NDArray[np.uint32]
 queue = constriction.stream.queue
+family = constriction.stream.model.Categorical(perfect=False)
 
 
 class Mode(enum.IntEnum):
-    """How a layer's codes are coded. 2 and 3 are reserved for integer count mixing and the integer network."""
+    """How a layer's codes are coded, the simpler ones first."""
 
     RAW = 0
     STATIC = 1
+    COUNTS = 2
+    NETWORK = 3
 
 
 @dataclass(frozen=True)
@@ -67,20 +69,13 @@ class StaticTables:
     @functools.cached_property
     def models(self) -> list[Any]:
         """The tables as constriction's models, one a layer."""
-        floats = np.ascontiguousarray((self.frequencies - 1).astype(np.float32))
-        return [queue_model(row) for row in floats]
+        shares = np.ascontiguousarray((self.frequencies - 1).astype(np.float32))
+        return [constriction.stream.model.Categorical(row, perfect=False) for row in shares]
 
     @functools.cached_property
     def costs(self) -> npt.NDArray[np.int64]:
-        """Ideal code lengths in 1/64 bit, rounded up, [layers, codebook_size]: exact integer logarithms."""
-        unique, places = np.unique(self.frequencies, return_inverse=True)
-        steps = [PRECISION * COST_STEPS - (int(f) ** COST_STEPS).bit_length() + 1 for f in unique]
-        return np.array(steps, np.int64)[places].reshape(self.frequencies.shape)
-
-
-def queue_model(counts: npt.NDArray[np.float32]) -> Any:
-    """Return constriction's model of counts f - 1, C-contiguous float32 [codebook_size]."""
-    return constriction.stream.model.Categorical(counts, perfect=False)
+        """Ideal code lengths in 1/64 bit, rounded up, [layers, codebook_size]."""
+        return cost_steps(self.frequencies)
 
 
 def code_check(codes: Codes) -> int:
@@ -88,121 +83,92 @@ def code_check(codes: Codes) -> int:
     return crc32c(codes.astype("<u2").tobytes()) & 0xFFFF
 
 
-def choose_mode(codes: Codes, layer: int, codebook_size: int, tables: StaticTables | None, entropy: str) -> Mode:
-    """Return the mode for one layer's codes [frames].
-
-    Args:
-        codes: The codes.
-        layer: Which layer, from 0.
-        codebook_size: Entries of the layer's codebook.
-        tables: The static tables at hand, if any.
-        entropy: "raw", "static", or "auto", which takes the least ideal code length, on a tie the simpler mode.
-
-    Raises:
-        ModelError: "static" is asked for and there are no tables for this layer.
-    """
-    usable = tables is not None and tables.fit(layer, codebook_size)
-    if entropy == "raw" or (entropy == "auto" and not usable):
-        return Mode.RAW
-    if tables is None or not usable:
-        raise ModelError("the model has no static entropy tables", "use --entropy raw")
-    if entropy == "static":
-        return Mode.STATIC
-    raw_cost = len(codes) * (codebook_size - 1).bit_length() * COST_STEPS
-    return Mode.STATIC if int(tables.costs[layer, codes].sum()) < raw_cost else Mode.RAW
-
-
-def encode_layer(codes: Codes, layer: int, mode: Mode, codebook_size: int, tables: StaticTables | None) -> bytes:
-    """Return one layer's codes [frames] as one payload.
-
-    Raises:
-        ValueError: A code isn't in its codebook.
-        ModelError: The tables that the mode needs aren't there.
-    """
-    if codes.size and int(codes.max()) >= codebook_size:
-        raise ValueError(f"code {int(codes.max())} in a codebook of {codebook_size}")
-    if not codes.size:
-        return b""
-    if mode == Mode.RAW:
-        return _pack_bits(codes, (codebook_size - 1).bit_length())
-    return _range_encode(codes, _model(tables, layer, codebook_size))
-
-
-def decode_layer(
-    payload: bytes, n_frames: int, layer: int, mode: int, codebook_size: int, tables: StaticTables | None
-) -> Codes:
-    """Return one layer's codes, uint16 [n_frames].
-
-    Raises:
-        DamageError: The payload can't be what an encoder wrote. (Most damage shows only in the layer's check.)
-        ModelError: The mode, or the tables that it needs, aren't at hand.
-    """
-    if not n_frames:
-        if payload:
-            raise DamageError("bytes where no code is")
-        return np.zeros(0, np.uint16)
-    if mode == Mode.RAW:
-        return _unpack_bits(payload, n_frames, codebook_size)
-    if mode != Mode.STATIC:
-        raise ModelError(f"entropy mode {mode} is not known to this version", "upgrade rvqcodec")
-    return _range_decode(payload, n_frames, _model(tables, layer, codebook_size))
-
-
-def _model(tables: StaticTables | None, layer: int, codebook_size: int) -> Any:
-    if tables is None or not tables.fit(layer, codebook_size):
-        raise ModelError("the static entropy tables that the file uses are not at hand")
-    return tables.models[layer]
-
-
-def _pack_bits(codes: Codes, width: int) -> bytes:
-    shifts = np.arange(width - 1, -1, -1, dtype=np.uint16)
+def pack_bits(codes: Codes, codebook_size: int) -> bytes:
+    """Return codes [n] as a raw payload."""
+    shifts = np.arange(_width(codebook_size) - 1, -1, -1, dtype=np.uint16)
     return np.packbits((codes[:, None] >> shifts & 1).astype(np.uint8)).tobytes()
 
 
-def _unpack_bits(payload: bytes, n_frames: int, codebook_size: int) -> Codes:
-    width = (codebook_size - 1).bit_length()
+def unpack_bits(payload: bytes, n_frames: int, codebook_size: int) -> Codes:
+    """Return the codes, uint16 [n_frames], of a raw payload.
+
+    Raises:
+        DamageError: It has another length, or a code isn't in its codebook.
+    """
+    width = _width(codebook_size)
     if len(payload) != -(-n_frames * width // 8):
         raise DamageError("a raw payload has the wrong length")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8), count=n_frames * width).reshape(n_frames, width)
     codes: Codes = (bits.astype(np.uint16) << np.arange(width - 1, -1, -1, dtype=np.uint16)).sum(1, dtype=np.uint16)
-    if int(codes.max()) >= codebook_size:
+    if codes.size and int(codes.max()) >= codebook_size:
         raise DamageError("a raw code is not in its codebook")
     return codes
 
 
-def _range_encode(codes: Codes, model: Any) -> bytes:
-    """Return the shortest payload that decodes to `codes`: bytes, high byte first, zeros implied at the end.
+def _width(codebook_size: int) -> int:
+    return (codebook_size - 1).bit_length()
 
-    constriction seals a stream with whole words, 17 bits on average; of those, 14 prove to be unnecessary.
+
+class PayloadWriter:
+    """Range-codes one layer of one stream."""
+
+    def __init__(self) -> None:
+        self._encoder = queue.RangeEncoder()
+
+    def write(self, codes: Codes, shares: Shares) -> None:
+        """Code codes [n], each with its own frequencies less 1, float32 [n, codebook_size]."""
+        if codes.size:
+            self._encoder.encode(np.ascontiguousarray(codes, np.int32), family, np.ascontiguousarray(shares))
+
+    def write_static(self, codes: Codes, model: Any) -> None:
+        """Code codes [n] with one model of `StaticTables`."""
+        self._encoder.encode(np.ascontiguousarray(codes, np.int32), model)
+
+    def finish(self) -> bytes:
+        """Return the shortest payload that decodes to the codes: bytes, high byte first, zeros implied at the end.
+
+        constriction seals a stream with whole words, 17 bits on average; of those, 14 prove to be unnecessary: any number
+        in the coder's last interval will do.
+        """
+        sealed: bytes = self._encoder.get_compressed().astype(">u4").tobytes()
+        n_words, (lower, size) = self._encoder.pos()
+        n_bytes_exact = WORD_BYTES * (n_words + STATE_WORDS)
+        value = int.from_bytes(sealed, "big")
+        exact = value << 8 * (n_bytes_exact - len(sealed))
+        first = exact - (exact - lower) % (1 << 64)
+        for n_bytes in range(max(0, len(sealed) - WORD_BYTES), len(sealed)):
+            below = value >> 8 * (len(sealed) - n_bytes)
+            for short in (below, below + 1):
+                fits = first <= short << 8 * (n_bytes_exact - n_bytes) < first + size
+                if fits and short < 1 << 8 * n_bytes:
+                    return short.to_bytes(n_bytes, "big").rstrip(b"\0")
+        return sealed.rstrip(b"\0")
+
+
+class PayloadReader:
+    """Decodes one layer of one stream.
+
+    Raises:
+        DamageError: The payload can't be what an encoder wrote. (Most damage shows only in the layer's check.)
     """
-    encoder = queue.RangeEncoder()
-    encoder.encode(np.ascontiguousarray(codes, np.int32), model)
-    sealed: bytes = encoder.get_compressed().astype(">u4").tobytes()
-    value = int.from_bytes(sealed, "big")
-    for n_bytes in range(max(0, len(sealed) - WORD_BYTES), len(sealed)):
-        below = value >> 8 * (len(sealed) - n_bytes)
-        for short in (below, below + 1):
-            if short < 1 << 8 * n_bytes:
-                payload = short.to_bytes(n_bytes, "big").rstrip(b"\0")
-                if _decodes_to(payload, codes, model):
-                    return payload
-    return sealed.rstrip(b"\0")
 
+    def __init__(self, payload: bytes) -> None:
+        if payload.endswith(b"\0"):
+            raise DamageError("a payload ends in a zero byte")
+        padding = -len(payload) % WORD_BYTES + STATE_WORDS * WORD_BYTES
+        self._decoder = queue.RangeDecoder(np.frombuffer(payload + bytes(padding), ">u4").astype(np.uint32))
 
-def _decodes_to(payload: bytes, codes: Codes, model: Any) -> bool:
-    try:
-        return np.array_equal(_range_decode(payload, len(codes), model), codes)
-    except DamageError:
-        return False
+    def read(self, shares: Shares) -> Codes:
+        """Return codes, uint16 [n], each coded with its own frequencies less 1, float32 [n, codebook_size]."""
+        return self._decode(family, shares) if len(shares) else np.zeros(0, np.uint16)
 
+    def read_static(self, n_frames: int, model: Any) -> Codes:
+        """Return codes, uint16 [n_frames], coded with one model of `StaticTables`."""
+        return self._decode(model, n_frames)
 
-def _range_decode(payload: bytes, n_frames: int, model: Any) -> Codes:
-    if payload.endswith(b"\0"):
-        raise DamageError("a payload ends in a zero byte")
-    padding = -len(payload) % WORD_BYTES + 2 * WORD_BYTES
-    words = np.frombuffer(payload + bytes(padding), ">u4").astype(np.uint32)
-    try:
-        codes: Codes = queue.RangeDecoder(words).decode(model, n_frames).astype(np.uint16)
-    except AssertionError as error:  # how constriction 0.5 reports words that no encoder writes
-        raise DamageError("a payload is damaged") from error
-    return codes
+    def _decode(self, model: Any, amount: Any) -> Codes:
+        try:
+            codes: Codes = self._decoder.decode(model, amount).astype(np.uint16)
+        except AssertionError as error:  # how constriction 0.5 reports words that no encoder writes
+            raise DamageError("a payload is damaged") from error
+        return codes

@@ -12,21 +12,27 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from rvqcodec.encoded import Codes
 from rvqcodec.errors import ModelError
+from rvqcodec.formats import fast
+from rvqcodec.formats.frequencies import Shares, share_out
 
-TOTAL = 1 << 24
 LIMIT = 127
 MAX_FAN_IN = ((1 << 24) - 1) // (LIMIT * LIMIT)
 REACH = 2
 N_OFFSETS = 5
 MAX_STRIDE = 32
+PADDING = (REACH + 1) * MAX_STRIDE
+"""Frames that are kept free on both sides of a stream, so that nothing looks past them."""
+ROWS_AT_ONCE = 128
+"""Rows of codebook size that are worked on together: what fits into a processor's cache."""
 MAX_SHIFT = 40
 LOG_STEPS = 64
 WEIGHT_BITS = 20
@@ -58,6 +64,14 @@ class LayerNetwork:
     output: Int8
     output_scale: Int32
     output_bias: Int64
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> LayerNetwork:
+        """Return the layer of its arrays as they are stored, strides included."""
+        return cls(
+            strides=tuple(map(int, arrays["strides"])),
+            **{name: value for name, value in arrays.items() if name != "strides"},
+        )
 
     @functools.cached_property
     def matrices(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
@@ -95,8 +109,8 @@ class EntropyNetwork:
         return layer < len(self.layers) and len(self.layers[0].embedding) == codebook_size
 
     def start(self, n_frames: int) -> Sums:
-        """Return the sums of a stream of which nothing is known, int32 [n_frames and what may be looked at around, width]."""
-        return np.zeros((n_frames + 2 * (REACH + 1) * MAX_STRIDE, self.layers[0].embedding.shape[1]), np.int32)
+        """Return the sums of a stream of which nothing is known, int32 [n_frames and the padding on both sides, width]."""
+        return np.zeros((n_frames + 2 * PADDING, self.layers[0].embedding.shape[1]), np.int32)
 
     def passes(self, layer: int, n_frames: int) -> list[Int64]:
         """Return the frames of each pass over a layer, in coding order."""
@@ -105,10 +119,10 @@ class EntropyNetwork:
 
     def learn(self, sums: Sums, layer: int, frames: Int64, codes: Codes) -> None:
         """Add what the codes [n] of some frames [n] of a layer tell to the sums."""
-        sums[frames + _PADDING] += self.layers[layer].embedding[codes]
+        sums[frames + PADDING] += self.layers[layer].embedding[codes]
 
-    def predict(self, sums: Sums, layer: int, number: int, frames: Int64) -> Int64:
-        """Return integer frequencies, int64 [n, codebook_size], each >= 1, rows of sum 2^24, of the frames [n] of a pass.
+    def predict(self, sums: Sums, layer: int, number: int, frames: Int64) -> Shares:
+        """Return integer frequencies less 1, float32 [n, codebook_size], of the frames [n] of a pass.
 
         Args:
             sums: What is known of the stream.
@@ -117,22 +131,31 @@ class EntropyNetwork:
             frames: Its frames, or some of them.
         """
         part = self.layers[layer]
-        hidden, output = part.matrices
-        near = frames[:, None] + offsets(part.strides, number) + _PADDING
-        known = sums[near].clip(-LIMIT, LIMIT).reshape(len(frames), -1).astype(np.float32)
-        product = (known @ hidden[number]).astype(np.int64)
+        hidden, _ = part.matrices
+        known = sums.clip(-LIMIT, LIMIT).astype(np.float32)
+        near = frames[:, None] + offsets(part.strides, number) + PADDING
+        seen = known[near].reshape(len(frames), N_OFFSETS * known.shape[1])
+        product = (seen @ hidden[number]).astype(np.int64)
         active = (product * part.hidden_scale[number] + part.hidden_bias[number] >> self.shift).clip(0, LIMIT)
-        product = (active.astype(np.float32) @ output).astype(np.int64)
-        return frequencies(product * part.output_scale + part.output_bias >> self.shift)
+        return self._share_out(part, active.astype(np.float32))
 
-    def read(self, layer: int, sums: Sums, n_frames: int) -> Iterator[tuple[Int64, Int64]]:
-        """Yield frames and frequencies of each pass; what was decoded must be learnt before the next is asked for."""
+    def _share_out(self, part: LayerNetwork, active: npt.NDArray[np.float32]) -> Shares:
+        """Return integer frequencies less 1, [n, codebook_size], of a hidden layer [n, hidden]."""
+        output = part.matrices[1]
+        kernel = fast.compiled(len(active))
+        if kernel is not None:
+            return kernel(active @ output, part.output_scale, part.output_bias, self.shift, powers())
+        shares = np.empty((len(active), output.shape[1]), np.float32)
+        for rows in (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(active), ROWS_AT_ONCE)):
+            product = (active[rows] @ output).astype(np.int64)
+            shares[rows] = frequencies(product * part.output_scale + part.output_bias >> self.shift)
+        return shares
+
+    def read(self, layer: int, sums: Sums, n_frames: int) -> Iterator[tuple[Int64, Shares]]:
+        """Yield frames and frequencies less 1 of each pass; what was decoded must be learnt before the next is asked for."""
         for number, frames in enumerate(self.passes(layer, n_frames)):
             if len(frames):
                 yield frames, self.predict(sums, layer, number, frames)
-
-
-_PADDING = (REACH + 1) * MAX_STRIDE
 
 
 def offsets(strides: tuple[int, ...], number: int) -> Int64:
@@ -142,21 +165,13 @@ def offsets(strides: tuple[int, ...], number: int) -> Int64:
     return np.array([-3, -1, 0, 1, 3]) * strides[number - 1]
 
 
-def frequencies(logarithms: Int64) -> Int64:
-    """Return integer frequencies, [n, C], each >= 1, rows of sum 2^24, of logarithms [n, C] in 1/64 of base 2.
+def frequencies(logarithms: Int64) -> Shares:
+    """Return integer frequencies less 1, float32 [n, C], of logarithms [n, C] in 1/64 of base 2.
 
-    With w = floor(2^20 x 2^(l - largest l)): 1 + floor(w (2^24 - C) / sum of w), and what is left goes to the first of
-    the largest.
+    The weights that are shared out are floor(2^20 x 2^(l - largest l)).
     """
-    n_symbols = logarithms.shape[1]
-    largest = logarithms.argmax(1)
-    rows = np.arange(len(logarithms))
-    below = (logarithms[rows, largest][:, None] - logarithms).clip(0, len(powers()) - 1)
-    weights = powers()[below]
-    shares = weights * (TOTAL - n_symbols) // weights.sum(1, keepdims=True) + 1
-    shares[rows, largest] += TOTAL - shares.sum(1)
-    found: Int64 = shares
-    return found
+    below = (logarithms.max(1, keepdims=True) - logarithms).clip(0, len(powers()) - 1)
+    return share_out(powers()[below])
 
 
 @functools.cache

@@ -18,8 +18,8 @@ from rvqcodec.formats.chunk import (
     pack_head,
     unpack_head,
 )
-from rvqcodec.formats.entropy import StaticTables
 from rvqcodec.formats.header import Header
+from rvqcodec.formats.layers import Tables
 from rvqcodec.formats.sections import CODE, END, FRAME_BYTES, LIMITS, TAGS, Section, crc32c, read_section
 from rvqcodec.formats.stream import RvqReader, RvqWriter
 from rvqcodec.formats.tail import End, unpack_end, unpack_tags
@@ -65,7 +65,7 @@ class Recovery:
     n_samples: int
 
 
-def recover(data: bytes, target: BinaryIO, tables: StaticTables | None) -> Recovery:
+def recover(data: bytes, target: BinaryIO, tables: Tables) -> Recovery:
     """Write a whole, valid file with what is intact in a damaged one.
 
     A damaged chunk keeps the layers below the damage; a lost one becomes silence of the same length; a cut tail ends
@@ -74,7 +74,7 @@ def recover(data: bytes, target: BinaryIO, tables: StaticTables | None) -> Recov
     Args:
         data: The damaged file: bytes, or a memory map.
         target: Where to write.
-        tables: Static entropy tables; they tell which layers of a damaged chunk hold.
+        tables: What entropy modes know; it tells which layers of a damaged chunk hold.
 
     Raises:
         FormatError: The header is damaged, or no chunk can be saved.
@@ -106,9 +106,7 @@ def _was_so(found: Found | None, n_kept: int) -> bool:
     return found is not None and found.head.n_layers == n_kept
 
 
-def _write_chunk(
-    writer: RvqWriter, number: int, found: Found | None, n_samples: int, tables: StaticTables | None
-) -> int:
+def _write_chunk(writer: RvqWriter, number: int, found: Found | None, n_samples: int, tables: Tables) -> int:
     """Write what is left of one chunk and return how many of its layers that is."""
     header = writer.header
     covered = min(n_samples, header.chunk_start(number + 1)) - header.chunk_start(number)

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from rvqcodec.encoded import CodedBlock, Codes
-from rvqcodec.errors import DamageError, FormatError, LimitError, TruncatedError, VersionError
+from rvqcodec.errors import DamageError, FormatError, LimitError, ModelError, TruncatedError, VersionError
 from rvqcodec.formats.chunk import ChunkHead, check_lengths, decode_codes, pack_chunk, unpack_blocks, unpack_head
-from rvqcodec.formats.entropy import StaticTables
 from rvqcodec.formats.header import Header, pack_header, unpack_header
+from rvqcodec.formats.layers import NOTHING, Tables
 from rvqcodec.formats.sections import (
     CODE,
     END,
@@ -84,16 +84,14 @@ class RvqWriter:
         self.n_bytes = 0
         self._write(SIGNATURE + pack_section(HEAD, pack_header(header)))
 
-    def write_blocks(
-        self, blocks: Sequence[CodedBlock], n_samples: int, tables: StaticTables | None, entropy: str
-    ) -> None:
+    def write_blocks(self, blocks: Sequence[CodedBlock], n_samples: int, tables: Tables, entropy: str) -> None:
         """Code and write the next chunk.
 
         Args:
             blocks: Its blocks: as many as a chunk has, fewer only in the last.
             n_samples: Source samples that they cover.
-            tables: Static entropy tables, if there are any.
-            entropy: "raw", "static" or "auto".
+            tables: What entropy modes know.
+            entropy: A mode's name, or "auto".
         """
         payload = pack_chunk(self.header, len(self.tally.sizes), blocks, n_samples, tables, entropy)
         self.write_payload(payload, unpack_head(payload, self.header)[0])
@@ -140,7 +138,7 @@ class RvqReader:
         self.first_chunk = len(SIGNATURE) + section.n_bytes
         self.tail: Tail | None = None
 
-    def chunks(self, tables: StaticTables | None = None) -> Iterator[PackedChunk]:
+    def chunks(self, tables: Tables = NOTHING) -> Iterator[PackedChunk]:
         """Yield all chunks in order, and set `tail`; every check of the file is made on the way.
 
         Args:
@@ -160,7 +158,7 @@ class RvqReader:
             section = self._next(tally)
         self.tail = self._read_tail(section, tally)
 
-    def blocks(self, tables: StaticTables | None) -> Iterator[CodedBlock]:
+    def blocks(self, tables: Tables) -> Iterator[CodedBlock]:
         """Yield all blocks in order, decoded, and set `tail`.
 
         Raises:
@@ -170,7 +168,7 @@ class RvqReader:
         for chunk in self.chunks(tables):
             yield from self.decoded_blocks(chunk, tables)
 
-    def decoded_blocks(self, chunk: PackedChunk, tables: StaticTables | None) -> Iterator[CodedBlock]:
+    def decoded_blocks(self, chunk: PackedChunk, tables: Tables) -> Iterator[CodedBlock]:
         """Yield the blocks of one chunk.
 
         Raises:
@@ -179,7 +177,7 @@ class RvqReader:
         """
         return unpack_blocks(chunk.head, self.codes(chunk, tables), self.header.signal)
 
-    def codes(self, chunk: PackedChunk, tables: StaticTables | None) -> Codes:
+    def codes(self, chunk: PackedChunk, tables: Tables) -> Codes:
         """Return one chunk's codes, uint16 [streams, layers, frames].
 
         Raises:
@@ -218,7 +216,7 @@ class RvqReader:
             raise DamageError("the end section contradicts the chunks", RECOVER_HINT)
         return Tail(end=end, sizes=tail.sizes, tags=tail.tags, source=tail.source)
 
-    def seek_chunks(self, tail: Tail, first: int, tables: StaticTables | None) -> Iterator[PackedChunk]:
+    def seek_chunks(self, tail: Tail, first: int, tables: Tables) -> Iterator[PackedChunk]:
         """Yield the chunks from number `first` on, of a file that can seek, and read no other.
 
         Raises:
@@ -264,7 +262,7 @@ class RvqReader:
             raise TruncatedError(f"the file is cut off after {after}: its end section is missing", RECOVER_HINT)
         return section
 
-    def _unpack(self, section: Section, number: int, tables: StaticTables | None) -> PackedChunk:
+    def _unpack(self, section: Section, number: int, tables: Tables) -> PackedChunk:
         try:
             head, start = unpack_head(section.payload, self.header)
         except FormatError as error:
@@ -278,10 +276,11 @@ class RvqReader:
         check_lengths(section.payload, start, head)
         return PackedChunk(head=head, payload=section.payload, start=start)
 
-    def _layer(self, section: Section, head: ChunkHead, start: int, tables: StaticTables | None) -> str:
-        if tables is None:
+    def _layer(self, section: Section, head: ChunkHead, start: int, tables: Tables) -> str:
+        try:
+            n_intact = decode_codes(section.payload, start, head, self.header, tables)[1]
+        except ModelError:  # without the tables, the layer can't be told
             return ""
-        n_intact = decode_codes(section.payload, start, head, self.header, tables)[1]
         return f" in layer {n_intact + 1}" if n_intact < head.n_layers else ""
 
     def _optional_and_index(self, section: Section | None = None) -> Tail:

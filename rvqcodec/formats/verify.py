@@ -8,17 +8,18 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from rvqcodec.errors import TruncatedError
-from rvqcodec.formats.entropy import Mode, StaticTables
+from rvqcodec.formats.entropy import Mode
 from rvqcodec.formats.header import MAJOR
+from rvqcodec.formats.layers import NOTHING, Tables
 from rvqcodec.formats.stream import RvqReader, Tail
 
 
-def verify(file: BinaryIO, tables: StaticTables | None = None, *, deep: bool = False) -> tuple[Tail, str]:
+def verify(file: BinaryIO, tables: Tables = NOTHING, *, deep: bool = False) -> tuple[Tail, str]:
     """Check a whole file: sections, heads, counts, index and end; with `deep` each layer's codes too.
 
     Args:
         file: The file, read front to back.
-        tables: Static entropy tables, which `deep` needs when the file uses them.
+        tables: What entropy modes know; `deep` needs what the file uses.
         deep: Decode all codes and compare them with their checks.
 
     Returns:

@@ -33,7 +33,9 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
             decoded = codec.encoder.mdct(codec.decoder(latent, counts))
             noise.append(_first_noise(codec, original, decoded))
             makeup.append(_centibels(original, decoded))
-    config = dataclasses.replace(codec.config, noise_bands=codec.config.noise_bands or tuple(noise), makeup_centibels=tuple(makeup))
+    config = dataclasses.replace(
+        codec.config, noise_bands=codec.config.noise_bands or tuple(noise), makeup_centibels=tuple(makeup)
+    )
     calibrated = Codec(config, codec.name)
     calibrated.load_state_dict(codec.state_dict())
     return calibrated.to(wave.device).eval().requires_grad_(False)

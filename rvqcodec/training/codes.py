@@ -125,10 +125,10 @@ def code_corpus(
         for group in batched(waiting, GROUP):
             for (piece, _), codes in zip(group, pool.map(code, group), strict=True):
                 _append(folder, piece, codes)
-            n_done += len(group)
+                n_done += 1
+                if time.monotonic() > end:
+                    return
             yield f"{n_done} of {len(done) + len(waiting)} pieces coded"
-            if time.monotonic() > end:
-                return
 
 
 def _append(folder: Path, piece: Piece, codes: Codes) -> None:

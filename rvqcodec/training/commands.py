@@ -1,4 +1,4 @@
-"""`rvq train corpus|run|export`: arguments only; torch is imported when a command runs."""
+"""`rvq train corpus|run|export|entropy`: arguments only; torch is imported when a command runs."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+
+from rvqcodec.weights.registry import DEFAULT_MODEL
 
 app = typer.Typer(name="train", help="Make a corpus, train a model on it, export it.", no_args_is_help=True)
 
@@ -34,7 +36,9 @@ def run(
         Path, typer.Argument(help="The run's folder; a checkpoint in it is resumed with its own settings.")
     ],
     init: Annotated[str, typer.Option(help="Start from: a checkpoint (.pt), a weights file or a model's name.")] = "",
-    stage: Annotated[str, typer.Option(help="kmeans, joint, decoder (alone: files stay valid) or adversarial (decoder too).")] = "joint",
+    stage: Annotated[
+        str, typer.Option(help="kmeans, joint, decoder (alone: files stay valid) or adversarial (decoder too).")
+    ] = "joint",
     steps: Annotated[int, typer.Option(min=0, help="Length in steps.")] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Length in minutes.")] = 0.0,
     batch: Annotated[int, typer.Option(min=1, help="Crops a step, over all processes.")] = 16,
@@ -104,3 +108,37 @@ def export(
     )
     for path in export(request):
         typer.echo(str(path))
+
+
+@app.command()
+def entropy(
+    corpus: Annotated[Path, typer.Argument(help="The corpus folder.")],
+    codes: Annotated[Path, typer.Argument(help="The corpus' codes: coded here; a folder of this model's goes on.")],
+    model: Annotated[str, typer.Option(help="A model's name or the path of its weights.")] = DEFAULT_MODEL,
+    folder: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Where to write.", show_default="beside the weights")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0, help="Length of the training.")] = 60.0,
+    code_minutes: Annotated[
+        float, typer.Option(min=0, help="Time for coding the corpus; 40 code all on 2 cores.")
+    ] = 40.0,
+    init: Annotated[str, typer.Option(help="Start from: network-float.safetensors of an earlier run's codes.")] = "",
+    rate: Annotated[float, typer.Option(min=0, help="Peak learning rate; about half to continue.")] = 3e-3,
+    threads: Annotated[int, typer.Option(min=1, help="Pieces coded side by side, and threads of the training.")] = 1,
+) -> None:
+    """Train the entropy network of a model on its codes, and write it with its card as the model's newest."""
+    from rvqcodec.training.entropy_release import EntropyRelease, release
+
+    request = EntropyRelease(
+        corpus=corpus,
+        codes=codes,
+        model=model,
+        folder=folder,
+        minutes=minutes,
+        code_minutes=code_minutes,
+        init=init,
+        rate=rate,
+        n_threads=threads,
+    )
+    for line in release(request):
+        typer.echo(line, err=True)

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rvqcodec.formats.network import LIMIT, LOG_STEPS, N_OFFSETS, TOTAL, EntropyNetwork, LayerNetwork, offsets
+from rvqcodec.formats.frequencies import PRECISION
+from rvqcodec.formats.network import LIMIT, LOG_STEPS, N_OFFSETS, EntropyNetwork, LayerNetwork, offsets
 from rvqcodec.training.codes import CodedPieces, Codes
 
 SCALE = 32
@@ -41,18 +42,18 @@ class EntropySettings:
     batch, n_frames: Sequences of a step, and their frames.
     n_layers_a_step: Layers that a step trains; lower ones are chosen more often.
     rate: Peak learning rate.
-    dropout: Of what the network sees.
+    dropout: Of what the network sees; the whole corpus needs none.
     """
 
     minutes: float = 20.0
     width: int = 96
-    hidden: int = 96
+    hidden: int = 128
     upper_hidden: int = 64
     batch: int = 8
     n_frames: int = 256
     n_layers_a_step: int = 4
     rate: float = 3e-3
-    dropout: float = 0.1
+    dropout: float = 0.0
     seed: int = 0
 
 
@@ -246,14 +247,7 @@ def _rounded_linear(linear: nn.Linear, gain: float, bias_gain: float) -> tuple[n
 
 def network_of(identity: str, shift: int, layers: Sequence[dict[str, npt.NDArray[Any]]]) -> EntropyNetwork:
     """Return the network of arrays as they are stored."""
-    parts = (
-        LayerNetwork(
-            strides=tuple(map(int, layer["strides"])),
-            **{name: value for name, value in layer.items() if name != "strides"},
-        )
-        for layer in layers
-    )
-    return EntropyNetwork(identity, tuple(parts), shift)
+    return EntropyNetwork(identity, tuple(map(LayerNetwork.from_arrays, layers)), shift)
 
 
 def measure_network(network: EntropyNetwork, pieces: Sequence[Codes], n_layers: int) -> npt.NDArray[np.float64]:
@@ -265,6 +259,6 @@ def measure_network(network: EntropyNetwork, pieces: Sequence[Codes], n_layers: 
         for layer in range(n_layers):
             for frames, table in network.read(layer, sums, codes.shape[1]):
                 chosen = codes[layer, frames]
-                bits[layer] += (math.log2(TOTAL) - np.log2(table[np.arange(len(frames)), chosen])).sum()
+                bits[layer] += (PRECISION - np.log2(table[np.arange(len(frames)), chosen] + 1.0)).sum()
                 network.learn(sums, layer, frames, chosen)
     return bits / max(1, count)

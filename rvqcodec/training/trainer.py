@@ -130,13 +130,14 @@ class Trainer:
         quantized = quantize(self.codec.quantizer.codebooks, latent.detach(), n_layers)
         straight_through = latent + (quantized.total - latent).detach()
         counts = n_layers[:, None].expand(latent.shape[:2])
-        output = self.codec.decoder(straight_through, counts, position=self._positions(len(wave)))
+        output = self.codec.decoder(straight_through, counts, position=self._positions())
         return output, quantized, functional.mse_loss(latent, quantized.total)
 
-    def _positions(self, n_items: int) -> Tensor:
+    def _positions(self) -> Tensor:
         """Return a place in the audio for each item, int64 [items]: the noise of the decoder's finish is part of what it learns with."""
-        generator = np.random.default_rng([self.settings.seed, self.step_number, self.group.rank, POSITION_STREAM])
-        return torch.from_numpy(generator.integers(0, POSITION_STREAM, n_items)).to(self.device)
+        generator = np.random.default_rng([self.settings.seed, self.step_number, POSITION_STREAM])
+        places = generator.integers(0, POSITION_STREAM, self.settings.batch)
+        return torch.from_numpy(np.split(places, self.group.size)[self.group.rank]).to(self.device)
 
     def _judge(self, output: Tensor, wave: Tensor, factor: float) -> dict[str, Tensor]:
         """Train the discriminator and return the decoder's adversarial losses."""

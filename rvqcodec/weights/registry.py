@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
@@ -30,6 +31,13 @@ class ModelFile:
         return self.path.with_name(self.path.stem + ".static" + SUFFIX)
 
     @property
+    def network_paths(self) -> list[Path]:
+        """The entropy networks beside the weights, the newest last: NAME.network-1.safetensors and so on."""
+        pattern = re.compile(re.escape(self.path.stem) + r"\.network-(\d{1,4})" + re.escape(SUFFIX))
+        found = ((match, path) for path in self.path.parent.iterdir() if (match := pattern.fullmatch(path.name)))
+        return [path for _, path in sorted((int(match[1]), path) for match, path in found)]
+
+    @property
     def card_path(self) -> Path:
         """The model card beside the weights."""
         return self.path.with_suffix(".md")
@@ -43,7 +51,7 @@ def data_folder() -> Path:
 def list_models() -> list[ModelFile]:
     """Return the embedded models, sorted by name."""
     paths = sorted(data_folder().glob("*" + SUFFIX))
-    return [read_model_file(path) for path in paths if not path.stem.endswith(".static")]
+    return [read_model_file(path) for path in paths if "." not in path.stem]  # others are tables and networks
 
 
 def find_model(name: str) -> ModelFile:

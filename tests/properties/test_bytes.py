@@ -6,13 +6,27 @@ import io
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import TABLES_ID, Pipe, make_encoded, make_signal, make_tables, range_decode, read_file, same, write_file
+from tiny import (
+    TABLES_ID,
+    Pipe,
+    make_encoded,
+    make_network,
+    make_signal,
+    make_static,
+    make_tables,
+    range_decode,
+    read_file,
+    same,
+    write_file,
+)
 
 from rvqcodec.encoded import gather
 from rvqcodec.formats.chunk import ChunkHead, Entry, frames_of, pack_head, unpack_head
-from rvqcodec.formats.entropy import TOTAL, StaticTables, choose_mode, decode_layer, encode_layer
+from rvqcodec.formats.entropy import Mode, StaticTables
 from rvqcodec.formats.fields import Fields, pack_signed, pack_varint
+from rvqcodec.formats.frequencies import TOTAL
 from rvqcodec.formats.header import Header, pack_header, unpack_header
+from rvqcodec.formats.layers import NOTHING, LayerCoder, Tables
 from rvqcodec.formats.recover import recover
 from rvqcodec.formats.tail import (
     End,
@@ -138,7 +152,7 @@ def test_sources(n_bytes, digest, effort, encoder):
 def coded(draw):
     """Return a table of frequencies and codes, likely and unlikely ones."""
     size = draw(st.one_of(st.integers(2, 20), st.sampled_from([64, 1000, 1024, 4096])))
-    tables = make_tables(1, size, seed=draw(st.integers(0, 999)), skew=draw(st.sampled_from([0.1, 1, 5, 50, 400])))
+    tables = make_static(1, size, seed=draw(st.integers(0, 999)), skew=draw(st.sampled_from([0.1, 1, 5, 50, 400])))
     rng = np.random.default_rng(draw(st.integers(0, 999)))
     n_frames = draw(st.one_of(st.integers(0, 12), st.integers(0, 600)))
     likely = np.searchsorted(
@@ -149,18 +163,26 @@ def coded(draw):
     return tables, codes.astype(np.uint16), size
 
 
+def coded_layer(codes, size, tables, entropy):
+    """Return the payload of one layer, after a look at whether it decodes."""
+    ((mode, payload),) = LayerCoder(tables, size, [len(codes)], predicting=False).encode([codes], entropy)
+    assert entropy == "auto" or mode == Mode[entropy.upper()]
+    (decoded,) = LayerCoder(tables, size, [len(codes)], predicting=False).decode([payload], [mode])
+    assert np.array_equal(decoded, codes)
+    return payload
+
+
 @given(coded())
 def test_any_codes_survive_any_table(case):
     tables, codes, size = case
-    for mode in (0, 1):
-        payload = encode_layer(codes, 0, mode, size, tables)
-        assert np.array_equal(decode_layer(payload, len(codes), 0, mode, size, tables), codes)
-        assert not (mode == 1 and payload.endswith(b"\0"))
+    for entropy in ("counts", "raw", "static"):
+        payload = coded_layer(codes, size, Tables(static=tables), entropy)
+        assert not (entropy != "raw" and payload.endswith(b"\0"))
     assert range_decode(payload, tables.frequencies[0], len(codes)) == codes.tolist()
     ideal = float((24 - np.log2(tables.frequencies[0].astype(float)))[codes].sum())
     assert 8 * len(payload) <= ideal + 0.001 * len(codes) + 16
-    smaller = len(encode_layer(codes, 0, choose_mode(codes, 0, size, tables, "auto"), size, tables))
-    assert smaller <= len(encode_layer(codes, 0, 0, size, tables)) + 2
+    smaller = len(coded_layer(codes, size, Tables(static=tables), "auto"))
+    assert smaller <= len(coded_layer(codes, size, Tables(), "raw")) + 2
 
 
 @given(st.integers(2, 4096), st.integers(0, 4095), st.integers(1, 300))
@@ -171,8 +193,7 @@ def test_a_table_with_all_but_one_count_each_for_one_entry(size, favourite, n_fr
     rng = np.random.default_rng(n_frames)
     for codes in (rng.integers(0, size, n_frames), np.full(n_frames, favourite % size), np.full(n_frames, size - 1)):
         codes = codes.astype(np.uint16)
-        payload = encode_layer(codes, 0, 1, size, tables)
-        assert np.array_equal(decode_layer(payload, n_frames, 0, 1, size, tables), codes)
+        payload = coded_layer(codes, size, Tables(static=tables), "static")
         assert range_decode(payload, frequencies[0], n_frames) == codes.tolist()
 
 
@@ -187,7 +208,9 @@ def files(draw):
     )
     n_samples = draw(st.integers(0, 7 * signal.sample_rate))
     encoded = make_encoded(signal, n_samples, seed=draw(st.integers(0, 99)), silent=draw(st.sampled_from([0, 0.4, 1])))
-    return encoded, draw(st.sampled_from([None, make_tables(4, 16), make_tables(2, 16)]))
+    return encoded, draw(
+        st.sampled_from([NOTHING, make_tables(4, 16), make_tables(2, 16), Tables(network=make_network(n_layers=3))])
+    )
 
 
 @given(files(), st.integers(1, 8), st.integers(1, 50))

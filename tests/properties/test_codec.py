@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import make_tables, read_file, same, write_file
+from tiny import make_network, make_tables, read_file, same, write_file
 
 from rvqcodec.errors import DamageError
-from rvqcodec.formats.entropy import decode_layer
+from rvqcodec.formats.layers import LayerCoder, Tables
 from rvqcodec.levelling import level_blocks, restore_block
 
 
@@ -60,10 +60,10 @@ def test_restoring_gives_the_samples_back(wave):
 @settings(max_examples=300)
 @given(payload=st.binary(max_size=40), n_frames=st.integers(1, 60), skew=st.sampled_from([0.1, 2, 400]))
 def test_any_payload_decodes_or_is_damage(payload, n_frames, skew):
-    tables = make_tables(1, 20, skew=skew)
-    for mode in (0, 1):
+    tables = Tables(static=make_tables(1, 20, skew=skew).static, network=make_network(size=20))
+    for mode in range(4):
         try:
-            codes = decode_layer(payload, n_frames, 0, mode, 20, tables)
+            (codes,) = LayerCoder(tables, 20, [n_frames], predicting=True).decode([payload], [mode])
         except DamageError:
             continue
         assert codes.shape == (n_frames,) and codes.max() < 20
@@ -71,5 +71,5 @@ def test_any_payload_decodes_or_is_damage(payload, n_frames, skew):
 
 @pytest.mark.parametrize("n_frames", [1, 8192])
 def test_the_longest_layer_of_nothing(n_frames):
-    tables = make_tables(1, 20)
-    assert not decode_layer(b"", n_frames, 0, 1, 20, tables).any()
+    coder = LayerCoder(make_tables(1, 20), 20, [n_frames], predicting=False)
+    assert not coder.decode([b""], [1])[0].any()

@@ -21,6 +21,7 @@ from rvqcodec.formats.chunk import (
     unpack_head,
 )
 from rvqcodec.formats.header import Header
+from rvqcodec.formats.layers import NOTHING
 from rvqcodec.formats.sections import crc32c
 
 HEADER = Header(signal=make_signal(), chunk_blocks=2)
@@ -99,7 +100,7 @@ def test_heads_keep_within_their_bounds():
     assert len(lost_chunk(HEADER, 0, 2000)) >= min_head_bytes(HEADER)
 
 
-def make_chunk(tables=None, entropy="auto", n_samples=1500, **changes):
+def make_chunk(tables=NOTHING, entropy="auto", n_samples=1500, **changes):
     encoded = make_encoded(make_signal(), n_samples, **changes)
     return encoded, pack_chunk(HEADER, 0, list(encoded.blocks()), n_samples, tables, entropy)
 
@@ -128,7 +129,7 @@ def test_silent_streams_have_no_entries():
     _, payload = make_chunk(silent=1.0)
     head, start = unpack_head(payload, HEADER)
     assert head.entries == () and head.n_layers == 4 and start == len(payload)
-    codes, n_layers = decode_codes(payload, start, head, HEADER, None)
+    codes, n_layers = decode_codes(payload, start, head, HEADER, NOTHING)
     assert not codes.any() and n_layers == 4
 
 
@@ -138,7 +139,7 @@ def test_damage_costs_its_layer_and_those_above(layer):
     head, start = unpack_head(payload, HEADER)
     broken = bytearray(payload)
     broken[start + sum(entry.n_bytes for entry in head.entries[: 2 * layer + 1])] ^= 0x40
-    codes, n_layers = decode_codes(bytes(broken), start, head, HEADER, None)
+    codes, n_layers = decode_codes(bytes(broken), start, head, HEADER, NOTHING)
     assert n_layers == layer
     assert np.array_equal(codes[:, :layer], encoded.codes[:, :layer]) and not codes[:, layer:].any()
 
@@ -147,7 +148,7 @@ def test_a_cut_payload_keeps_the_layers_before_the_cut():
     encoded, payload = make_chunk(silent=0)
     head, start = unpack_head(payload, HEADER)
     codes, n_layers = decode_codes(
-        payload[: start + head.with_layers(3).n_payload_bytes - 1], start, head, HEADER, None
+        payload[: start + head.with_layers(3).n_payload_bytes - 1], start, head, HEADER, NOTHING
     )
     assert n_layers == 2 and np.array_equal(codes[:, :2], encoded.codes[:, :2])
 
@@ -164,7 +165,7 @@ def test_a_lost_chunk_is_silence_of_the_same_length():
     payload = lost_chunk(HEADER, 7, 1100)
     head, start = unpack_head(payload, HEADER)
     assert (head.number, head.n_layers, head.n_samples, start) == (7, 0, 1100, len(payload))
-    codes, n_layers = decode_codes(payload, start, head, HEADER, None)
+    codes, n_layers = decode_codes(payload, start, head, HEADER, NOTHING)
     assert codes.shape == (2, 4, frames_of(HEADER, 7, 1100)) and n_layers == 0
     assert len(list(unpack_blocks(head, codes, HEADER.signal))) == 2
 
@@ -173,13 +174,16 @@ def test_a_lost_block_costs_its_neighbours_in_a_chunk_nothing():
     encoded = make_encoded(make_signal(), 2000, silent=0)
     first, second = encoded.blocks()
     lost = CodedBlock(codes=second.codes * 0, n_layers=0, levels=second.levels * 0, angles=second.angles)
-    payload = pack_chunk(HEADER, 0, [first, lost], 2000, None, "auto")
+    payload = pack_chunk(HEADER, 0, [first, lost], 2000, NOTHING, "auto")
     head, start = unpack_head(payload, HEADER)
     assert head.n_layers == 4
-    assert np.array_equal(decode_codes(payload, start, head, HEADER, None)[0][:, :, :50], first.codes)
+    assert np.array_equal(decode_codes(payload, start, head, HEADER, NOTHING)[0][:, :, :50], first.codes)
 
 
 def test_a_coder_that_fails_is_found_before_writing(monkeypatch):
-    monkeypatch.setattr("rvqcodec.formats.chunk.decode_layer", lambda *_: np.zeros(0, np.uint16))
+    monkeypatch.setattr(
+        "rvqcodec.formats.layers.LayerCoder.decode",
+        lambda self, payloads, _: [np.zeros(n, np.uint16) for n in self.lengths],
+    )
     with pytest.raises(DamageError, match="memory or processor"):
         make_chunk(silent=0)

@@ -2,15 +2,26 @@ import itertools
 
 import numpy as np
 import pytest
-from tiny import TABLES_ID, make_tables, range_decode
+from tiny import TABLES_ID, make_static, range_decode
 
 from rvqcodec.errors import DamageError, ModelError
 from rvqcodec.formats import entropy
-from rvqcodec.formats.entropy import TOTAL, Mode, StaticTables, choose_mode, code_check, decode_layer, encode_layer
+from rvqcodec.formats.entropy import PayloadReader, PayloadWriter, StaticTables, code_check, pack_bits, unpack_bits
+from rvqcodec.formats.frequencies import TOTAL, cost_steps
 
 
 def u16(*codes):
     return np.array(codes, np.uint16)
+
+
+def encode_static(codes, tables):
+    writer = PayloadWriter()
+    writer.write_static(codes, tables.models[0])
+    return writer.finish()
+
+
+def decode_static(payload, n_frames, tables):
+    return PayloadReader(payload).read_static(n_frames, tables.models[0])
 
 
 @pytest.mark.parametrize(
@@ -24,35 +35,21 @@ def u16(*codes):
     ],
 )
 def test_raw_codes_are_bits_high_bit_first(codes, codebook_size, packed):
-    assert encode_layer(u16(*codes), 0, Mode.RAW, codebook_size, None).hex() == packed
-    assert decode_layer(bytes.fromhex(packed), len(codes), 0, 0, codebook_size, None).tolist() == list(codes)
+    assert pack_bits(u16(*codes), codebook_size).hex() == packed
+    assert unpack_bits(bytes.fromhex(packed), len(codes), codebook_size).tolist() == list(codes)
 
 
 def test_raw_payloads_are_checked():
     for payload in (b"", b"\0\0"):
         with pytest.raises(DamageError, match="wrong length"):
-            decode_layer(payload, 3, 0, 0, 4, None)
+            unpack_bits(payload, 3, 4)
     with pytest.raises(DamageError, match="not in its codebook"):
-        decode_layer(b"\xff", 2, 0, 0, 5, None)
-
-
-def test_no_codes_are_no_bytes():
-    tables = make_tables(1, 16)
-    for mode in Mode:
-        assert encode_layer(u16(), 0, mode, 16, tables) == b""
-        assert decode_layer(b"", 0, 0, mode, 16, tables).size == 0
-        with pytest.raises(DamageError, match="where no code is"):
-            decode_layer(b"x", 0, 0, mode, 16, tables)
-
-
-def test_a_code_past_its_codebook_is_the_callers_mistake():
-    with pytest.raises(ValueError, match="code 16 in a codebook of 16"):
-        encode_layer(u16(16), 0, Mode.RAW, 16, None)
+        unpack_bits(b"\xff", 2, 5)
 
 
 def test_a_static_payload_has_these_bytes():
     frequencies = np.array([[1 << 23, 1 << 22, 1 << 21, 1 << 21]], np.uint32)
-    payload = encode_layer(u16(0, 1, 2, 3, 0, 0, 1, 3), 0, Mode.STATIC, 4, StaticTables(TABLES_ID, frequencies))
+    payload = encode_static(u16(0, 1, 2, 3, 0, 0, 1, 3), StaticTables(TABLES_ID, frequencies))
     assert payload.hex() == "5b97", "here the same as 0 10 110 111 0 0 10 111 of a Huffman code"
     assert range_decode(payload, frequencies[0], 8) == [0, 1, 2, 3, 0, 0, 1, 3]
 
@@ -60,7 +57,7 @@ def test_a_static_payload_has_these_bytes():
 @pytest.mark.parametrize(("codebook_size", "skew"), list(itertools.product((2, 3, 16, 1024, 4096), (0.5, 4, 300))))
 def test_constriction_codes_exactly_the_frequencies(codebook_size, skew):
     """The first code's interval ends exactly where the integers say: its first and last point decode to it."""
-    tables = make_tables(1, codebook_size, skew=skew)
+    tables = make_static(1, codebook_size, skew=skew)
     ends = np.cumsum(tables.frequencies[0].astype(np.int64))
     scale = ((1 << 64) - 1) >> 24
     for code in {0, 1, codebook_size // 2, codebook_size - 1, int(tables.frequencies[0].argmax())}:
@@ -68,55 +65,30 @@ def test_constriction_codes_exactly_the_frequencies(codebook_size, skew):
         first = (int(ends[code]) - int(tables.frequencies[0, code])) * scale
         for point in (first, last):
             payload = point.to_bytes(8, "big").rstrip(b"\0")
-            assert decode_layer(payload, 1, 0, 1, codebook_size, tables)[0] == code
+            assert decode_static(payload, 1, tables)[0] == code
             assert range_decode(payload, tables.frequencies[0], 1) == [code]
 
 
 @pytest.mark.parametrize("skew", [1, 10, 300])
 def test_likely_codes_take_no_room(skew):
-    tables = make_tables(1, 1024, skew=skew)
+    tables = make_static(1, 1024, skew=skew)
     codes = np.full(500, tables.frequencies[0].argmax(), np.uint16)
-    payload = encode_layer(codes, 0, Mode.STATIC, 1024, tables)
+    payload = encode_static(codes, tables)
     ideal = -500 * np.log2(tables.frequencies[0].max() / TOTAL) / 8
     assert len(payload) <= ideal + 1.1
-    assert decode_layer(payload, 500, 0, 1, 1024, tables).tolist() == codes.tolist()
+    assert decode_static(payload, 500, tables).tolist() == codes.tolist()
 
 
 def test_a_payload_that_no_encoder_writes_is_damage():
-    tables = make_tables(1, 16)
+    tables = make_static(1, 16)
     with pytest.raises(DamageError, match="a payload is damaged"):
-        decode_layer(b"\xff" * 8, 5, 0, 1, 16, tables)
+        decode_static(b"\xff" * 8, 5, tables)
     with pytest.raises(DamageError, match="ends in a zero byte"):
-        decode_layer(b"\1\0", 5, 0, 1, 16, tables)
-
-
-def test_tables_that_are_not_at_hand_are_said():
-    codes = u16(1, 2)
-    with pytest.raises(ModelError, match="not at hand"):
-        decode_layer(b"\1", 2, 0, 1, 16, None)
-    with pytest.raises(ModelError, match="not at hand"):
-        decode_layer(b"\1", 2, 1, 1, 16, make_tables(1, 16))
-    with pytest.raises(ModelError, match="not at hand"):
-        decode_layer(b"\1", 2, 0, 1, 16, make_tables(1, 32))
-    with pytest.raises(ModelError, match="entropy mode 3 is not known"):
-        decode_layer(b"\1", 2, 0, 3, 16, None)
-    with pytest.raises(ModelError, match="no static entropy tables"):
-        choose_mode(codes, 0, 16, None, "static")
-
-
-def test_the_cheaper_mode_is_chosen_by_integers():
-    tables = StaticTables(TABLES_ID, np.array([[TOTAL // 2, TOTAL // 4, TOTAL // 8, TOTAL // 8]], np.uint32))
-    assert tables.costs.tolist() == [[64, 128, 192, 192]]
-    cheap, equal, dear = u16(0, 0, 3), u16(1, 1, 1), u16(3, 3, 1)
-    assert [choose_mode(codes, 0, 4, tables, "auto") for codes in (cheap, equal, dear)] == [1, 0, 0]
-    assert choose_mode(dear, 0, 4, tables, "static") == Mode.STATIC
-    assert choose_mode(cheap, 0, 4, tables, "raw") == Mode.RAW
-    assert choose_mode(cheap, 1, 4, tables, "auto") == Mode.RAW, "there are no tables for the second layer"
-    assert choose_mode(cheap, 0, 8, tables, "auto") == Mode.RAW, "the tables are of another codebook"
+        decode_static(b"\1\0", 5, tables)
 
 
 def test_costs_are_rounded_up():
-    tables = make_tables(3, 64)
+    tables = make_static(3, 64)
     exact = -64 * np.log2(tables.frequencies / TOTAL)
     assert (tables.costs >= exact - 1e-6).all() and (tables.costs < exact + 1 + 1e-6).all()
 
@@ -135,6 +107,37 @@ def test_costs_are_rounded_up():
 def test_tables_follow_the_rule(frequencies):
     with pytest.raises(ModelError, match="static entropy tables must"):
         StaticTables(TABLES_ID, frequencies)
+
+
+def test_the_shortest_payload_is_found_by_arithmetic():
+    """As the specification says: of the sealed words fewer and fewer last bytes, each time cut off and cut off plus one."""
+    rng = np.random.default_rng(0)
+    for n_codes in (1, 2, 3, 10, 200):
+        for skew in (1, 30):
+            tables = make_static(1, 300, skew=skew)
+            codes = rng.choice(300, n_codes, p=tables.frequencies[0] / TOTAL).astype(np.uint16)
+            payload = encode_static(codes, tables)
+            assert np.array_equal(decode_static(payload, n_codes, tables), codes)
+            for shorter in range(max(0, len(payload) - 3), len(payload)):
+                below = int.from_bytes(payload[:shorter], "big")
+                for value in (below, below + 1):
+                    short = value.to_bytes(shorter + 1, "big")[1:].rstrip(b"\0") if value < 1 << 8 * shorter else b""
+                    if short or value == 0:
+                        assert range_or_none(short, tables, n_codes) != codes.tolist()
+
+
+def range_or_none(payload, tables, n_codes):
+    try:
+        return range_decode(payload, tables.frequencies[0], n_codes)
+    except ValueError:
+        return None
+
+
+def test_code_lengths_are_exact_integers():
+    every = np.concatenate(
+        [np.arange(1, 5000), (1 << 24) - np.arange(3), np.random.default_rng(0).integers(1, 1 << 24, 500)]
+    )
+    assert cost_steps(every).tolist() == [1536 - (int(f) ** 64).bit_length() + 1 for f in every]
 
 
 def test_the_check_of_codes():

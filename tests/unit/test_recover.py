@@ -8,6 +8,7 @@ from tiny import make_encoded, make_signal, make_tables, read_file, same, write_
 from rvqcodec.errors import DamageError, FormatError, ModelError, NotRvqError, TruncatedError
 from rvqcodec.formats.chunk import lost_chunk
 from rvqcodec.formats.header import Header, pack_header
+from rvqcodec.formats.layers import NOTHING
 from rvqcodec.formats.recover import EXPANSION, recover
 from rvqcodec.formats.sections import SIGNATURE, pack_section
 from rvqcodec.formats.tail import End, Source, pack_end
@@ -18,7 +19,7 @@ ENCODED = make_encoded(make_signal(), 9500, silent=0)
 SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
 DATA = write_file(ENCODED, TABLES, tags={"title": "x"}, source=SOURCE)
 STARTS = [i for i in range(len(DATA)) if DATA[i : i + 4] == b"CODE"]
-HEAD = len(SIGNATURE) + 12 + len(pack_header(Header(signal=make_signal(), chunk_blocks=2, table_ids=(TABLES.id,))))
+HEAD = len(SIGNATURE) + 12 + len(pack_header(Header(signal=make_signal(), chunk_blocks=2, table_ids=TABLES.ids)))
 
 
 def saved(data, tables=TABLES):
@@ -26,7 +27,7 @@ def saved(data, tables=TABLES):
     target = io.BytesIO()
     report = recover(bytes(data), target, tables)
     target.seek(0)
-    verify(target, tables, deep=tables is not None)
+    verify(target, tables, deep=tables is not NOTHING)
     assert report.n_bytes == len(target.getvalue())
     return target.getvalue(), report
 
@@ -138,7 +139,7 @@ def test_tags_that_no_writer_writes_are_dropped():
 )
 def test_where_nothing_is_left_that_is_said(data, error):
     with pytest.raises(error):
-        recover(data, io.BytesIO(), None)
+        recover(data, io.BytesIO(), NOTHING)
 
 
 def test_an_empty_file_is_recovered():
@@ -149,11 +150,11 @@ def test_an_empty_file_is_recovered():
 
 def test_tables_are_needed_only_for_damaged_chunks():
     data = write_file(ENCODED, TABLES, entropy="static")
-    assert saved(data, None)[0] == data
+    assert saved(data, NOTHING)[0] == data
     broken = bytearray(data)
     broken[data.index(b"CODE", HEAD + 9) - 5] ^= 1
     with pytest.raises(ModelError, match="not at hand"):
-        recover(bytes(broken), io.BytesIO(), None)
+        recover(bytes(broken), io.BytesIO(), NOTHING)
 
 
 def test_a_silent_file_with_a_hole_is_recovered():
@@ -171,10 +172,10 @@ def test_a_forged_end_makes_no_large_file():
     )
     start = SIGNATURE + pack_section(b"HEAD", pack_header(header)) + pack_section(b"CODE", lost_chunk(header, 0, 100))
     target = io.BytesIO()
-    recover(start + bytes(100_000) + pack_section(b"END.", pack_end(end)), target, None)
+    recover(start + bytes(100_000) + pack_section(b"END.", pack_end(end)), target, NOTHING)
     assert len(target.getvalue()) < 2 * EXPANSION * 100_000
     far = pack_section(b"CODE", lost_chunk(header, 10_000, 100))
-    recover(start + far, target, None)
+    recover(start + far, target, NOTHING)
     assert len(target.getvalue()) < 2 * EXPANSION * 100_000
 
 

@@ -7,6 +7,7 @@ from tiny import Pipe, make_encoded, make_signal, make_tables, read_file, same, 
 
 from rvqcodec.errors import DamageError, LimitError, NotRvqError, TruncatedError, VersionError
 from rvqcodec.formats.chunk import pack_head, unpack_head
+from rvqcodec.formats.layers import NOTHING
 from rvqcodec.formats.sections import SIGNATURE, pack_section
 from rvqcodec.formats.stream import RvqReader
 from rvqcodec.formats.tail import Source, pack_end, pack_index, unpack_end, unpack_index
@@ -66,9 +67,9 @@ def test_both_ways_of_reading_the_end_agree():
 def test_chunks_are_found_by_the_index():
     reader = RvqReader(io.BytesIO(write_file(ENCODED)))
     tail = reader.read_tail()
-    found = list(reader.seek_chunks(tail, 2, None))
+    found = list(reader.seek_chunks(tail, 2, NOTHING))
     assert [chunk.head.number for chunk in found] == [2, 3]
-    blocks = [block for chunk in found for block in reader.decoded_blocks(chunk, None)]
+    blocks = [block for chunk in found for block in reader.decoded_blocks(chunk, NOTHING)]
     assert np.array_equal(np.concatenate([block.codes for block in blocks], 2), ENCODED.codes[:, :, 200:])
 
 
@@ -89,7 +90,7 @@ def test_a_cut_within_a_chunk_tells_the_time():
 
 
 def test_a_damaged_chunk_tells_its_place_and_layer():
-    data = bytearray(write_file(ENCODED, make_tables(4, 16)))
+    data = bytearray(write_file(ENCODED, make_tables(4, 16), "static"))
     data[len(data) // 2] ^= 1
     with pytest.raises(DamageError, match=r"chunk \d \(0:0\d\.0 to 0:0\d\.0\) is damaged in layer \d"):
         read_file(bytes(data), make_tables(4, 16))
@@ -194,7 +195,7 @@ def test_the_seeking_reader_believes_no_end_that_contradicts_the_chunks():
         RvqReader(io.BytesIO(changed(lambda s: [*s[:-1], (b"END.", s[-1][1][:21] + b"\xff" * 8)]))).read_tail()
     reader = RvqReader(io.BytesIO(changed(shorter_end)))
     with pytest.raises(DamageError, match="doesn't cover what the end section says"):
-        list(reader.seek_chunks(reader.read_tail(), 3, None))
+        list(reader.seek_chunks(reader.read_tail(), 3, NOTHING))
 
 
 @pytest.mark.parametrize("cut", [1, 10, 41, 60])

@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 import torch
 from tiny import tiny_codec
+from typer.testing import CliRunner
 
 from rvqcodec.errors import AudioError, ModelError
+from rvqcodec.formats.frequencies import TOTAL
+from rvqcodec.tables import load_network
+from rvqcodec.training import entropy_release
 from rvqcodec.training.codes import CODES, INDEX, PIECE_S, CodedPieces, Piece, code_corpus, open_codes, plan
+from rvqcodec.training.commands import app
 from rvqcodec.training.corpus import SAMPLE_RATE, Corpus, Recording
 from rvqcodec.training.entropy import (
     SHIFT,
@@ -20,7 +25,10 @@ from rvqcodec.training.entropy import (
     start_run,
     train_network,
 )
+from rvqcodec.weights.load import save_model
 from rvqcodec.weights.networks import read_network, write_network
+from rvqcodec.weights.registry import read_model_file
+from rvqcodec.weights.tables import write_tables
 
 SMALL = EntropySettings(minutes=0.05, width=12, hidden=16, n_frames=128, n_layers_a_step=2, batch=4)
 
@@ -92,6 +100,27 @@ def test_pieces_come_held_out_ones_first_and_each_once():
     assert [(piece.kind, piece.split) for piece, _ in found[:2]] == [("effects", "eval"), ("speech", "valid")]
     places = [(piece.path, piece.start) for piece, _ in found]
     assert len(set(places)) == len(places) == 6 and ("0.wav", 2 * PIECE_S * SAMPLE_RATE) in places
+
+
+def test_release_writes_the_next_network_and_its_card(monkeypatch, tmp_path):
+    codec, sounds = tiny_codec(), corpus([("music", "train", 30), ("speech", "valid", 15), ("music", "valid", 15)])
+    save_model(codec, tmp_path / "tiny.safetensors")
+    frequencies = np.full((4, 16), TOTAL // 16, np.uint32)
+    write_tables(tmp_path / "tiny.static.safetensors", frequencies, "tiny", codec.fingerprint)
+    monkeypatch.setattr(entropy_release, "open_corpus", lambda _: sounds)
+    monkeypatch.setattr(entropy_release, "EntropySettings", lambda **_: SMALL)
+    codes, model = tmp_path / "codes", str(tmp_path / "tiny.safetensors")
+    for number in (1, 2):
+        init = ["--init", str(codes / entropy_release.CHECKPOINT)] if number == 2 else []
+        done = CliRunner().invoke(app, ["entropy", str(tmp_path), str(codes), "--model", model, *init])
+        assert done.exit_code == 0, done.output
+        path = tmp_path / f"tiny.network-{number}.safetensors"
+        found = read_model_file(tmp_path / "tiny.safetensors")
+        assert found.network_paths[-1] == path and load_network(path).fit(3, 16)
+        assert "| music | 3 | 4.00 (0.0 %) |" in path.with_suffix(".md").read_text()
+    other = tiny_codec(seed=1)
+    with pytest.raises(AudioError, match="codes of another codec"):
+        list(code_corpus(other, sounds, codes, 0, 1))
 
 
 def test_coding_a_corpus_goes_on_where_it_was_cut(tmp_path):

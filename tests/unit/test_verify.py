@@ -55,7 +55,7 @@ def test_a_summary_says_what_the_file_is():
         "frame_rate": 50.0,
         "nominal_kbps": 1.6,
         "size_bytes": len(data),
-        "tables": [TABLES.id],
+        "tables": [TABLES.static.id],
         "n_chunks": 4,
         "chunk_s": 2.0,
         "stereo": "rotated",
@@ -63,7 +63,7 @@ def test_a_summary_says_what_the_file_is():
         "source": {"n_bytes": 77, "digest": bytes(range(16)).hex(), "effort": 4, "encoder": "test"},
     }
     assert {key: found[key] for key in expected} == expected
-    assert set(found["entropy"]) == {"raw", "static"}
+    assert set(found["entropy"]) == {"static", "counts"}
     assert found["actual_kbps"] == pytest.approx(len(data) * 8 / 6.1 / 1000)
     json.dumps(found)
 

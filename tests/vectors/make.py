@@ -21,7 +21,9 @@ sys.path.insert(0, str(FOLDER.parent))
 from tiny import read_file, tiny_codec, write_file  # noqa: E402
 
 from rvqcodec.errors import FormatError  # noqa: E402
-from rvqcodec.formats.entropy import TOTAL, StaticTables  # noqa: E402
+from rvqcodec.formats.entropy import StaticTables  # noqa: E402
+from rvqcodec.formats.frequencies import TOTAL  # noqa: E402
+from rvqcodec.formats.layers import NOTHING, Tables  # noqa: E402
 from rvqcodec.formats.recover import recover  # noqa: E402
 from rvqcodec.formats.sections import SIGNATURE, pack_section  # noqa: E402
 from rvqcodec.formats.tail import Source  # noqa: E402
@@ -74,7 +76,7 @@ def make_files(codec, tables):
         return files
     mono, three = (codec.encode(make_wave(rate, int(3.01 * rate), n, seed=n), 4) for n in (1, 3))
     files["mono-static"] = write_file(mono, tables, "static", chunk_blocks=10)
-    files["raw"] = write_file(stereo, None, "raw", chunk_blocks=3)
+    files["raw"] = write_file(stereo, NOTHING, "raw", chunk_blocks=3)
     files["three-channels"] = write_file(three, tables, chunk_blocks=1)
     files["empty"] = write_file(codec.encode(np.zeros((2, 0), np.float32), 4), tables)
     broken = bytearray(files["stereo"][:-60])
@@ -157,11 +159,11 @@ def describe_failure(name, data, tables):
 def main(name):
     file = read_model_file(make_tiny()) if name == "tiny" else find_model(name)
     codec = load_model(file, "cpu")
-    tables = StaticTables(*read_tables(file.tables_path)) if file.tables_path.is_file() else None
+    tables = Tables(static=StaticTables(*read_tables(file.tables_path)) if file.tables_path.is_file() else None)
     files = make_files(codec, tables)
     found = {
         "fingerprint": codec.fingerprint,
-        "tables": tables.id if tables else None,
+        "tables": tables.static.id if tables.static else None,
         "vectors": {
             f"{codec.name}-{key}": describe(f"{codec.name}-{key}", codec, data, tables) for key, data in files.items()
         },
