@@ -140,8 +140,8 @@ def card(
     n_layers, raw = len(network.layers), math.log2(len(network.layers[0].embedding))
     train_s = sum(piece.n_frames for piece in coded.pieces if piece.split == "train") / 50
     rows, by_layer = [], []
-    for kind in SHARES:
-        chunks = chunks_of(coded.of("valid", "eval", kind=kind))
+    held_out = {kind: chunks_of(coded.of("valid", "eval", kind=kind)) for kind in SHARES}
+    for kind, chunks in ((kind, chunks) for kind, chunks in held_out.items() if chunks):
         bits = {"static": static_bits(chunks, static), "counts": count_bits(chunks, static)}
         bits["network"] = measure_network(network, chunks, n_layers)
         for n in (n for n in COUNTS if n <= n_layers):
@@ -153,10 +153,10 @@ def card(
         [
             f"# Entropy network {network.id} of {model.name}",
             "",
-            f"Predicts the codes of the model with fingerprint `{model.fingerprint}` (mode 3 of SPEC.md). Trained {settings.minutes:.0f} minutes",
-            f"on the codes of {train_s / 3600:.1f} hours of the corpus in the model's card, with the same split.",
+            f"Predicts the codes of the model with fingerprint `{model.fingerprint}` (mode 3 of SPEC.md).",
+            f"Trained {settings.minutes:.0f} minutes on the codes of {train_s / 3600:.1f} hours of the corpus in the model's card, with the same split.",
             "",
-            f"Bits a code of {raw:.0f}, and what that saves, on held-out codes in chunks of 10 s; without checks and header:",
+            f"Bits a code of {raw:.0f}, and what that saves (held-out codes in chunks of 10 s, no checks):",
             "",
             "| kind | layers | static | counts | network |",
             "|---|---|---|---|---|",
@@ -182,8 +182,8 @@ def chunks_of(pieces: Sequence[Codes]) -> list[Codes]:
 
 def static_bits(chunks: Sequence[Codes], static: StaticTables | None) -> npt.NDArray[np.float64]:
     """Return the mean bits a code of each layer under static tables, [layers]; not numbers where there are none."""
-    if static is None or not chunks:
-        return np.full(len(chunks[0]) if chunks else 0, np.nan)
+    if static is None:
+        return np.full(len(chunks[0]), np.nan)
     codes = np.concatenate(chunks, 1)
     costs = [static.costs[layer, row].mean() for layer, row in enumerate(codes)]
     return np.array(costs) / COST_STEPS
@@ -191,8 +191,8 @@ def static_bits(chunks: Sequence[Codes], static: StaticTables | None) -> npt.NDA
 
 def count_bits(chunks: Sequence[Codes], static: StaticTables | None) -> npt.NDArray[np.float64]:
     """Return the mean bits a code of each layer in mode 2, [layers]."""
-    if static is None or not chunks:
-        return np.full(len(chunks[0]) if chunks else 0, np.nan)
+    if static is None:
+        return np.full(len(chunks[0]), np.nan)
     bits = np.zeros(len(chunks[0]))
     for codes in chunks:
         for layer, row in enumerate(codes):

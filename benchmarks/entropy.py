@@ -1,0 +1,120 @@
+"""Prints what each entropy mode saves on recordings, and how fast it is, without the model's own work.
+
+    python benchmarks/entropy.py speech.wav music.wav [--layers 6 12 24] [--seconds 180] [--command rvq]
+
+Sizes are of whole files: header, checks, flush and all; "saving" is against the raw packing of the codes alone. Speeds are of one thread, of
+12 layers, best of three: mode 3 by numpy, and by numba where that is installed; encoding chooses among all modes and doesn't look whether it
+decodes, which the tool does before it writes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+    os.environ[name] = "1"
+
+import numpy as np
+import soundfile
+
+from rvqcodec.formats import fast
+from rvqcodec.formats.layers import LayerCoder, Tables
+from rvqcodec.formats.stream import RvqReader
+from rvqcodec.stored import read_encoded
+from rvqcodec.tables import tables_to_write
+
+MODES = ("raw", "static", "counts", "network", "auto")
+SPEED_LAYERS = 12
+CHUNK_FRAMES = 500
+
+
+def run(*words: str | Path) -> None:
+    subprocess.run([str(word) for word in words], check=True, capture_output=True)
+
+
+def raw_bytes(path: Path) -> int:
+    """Return the bytes of all codes, packed at their full width."""
+    with path.open("rb") as file:
+        return sum(chunk.head.n_payload_bytes for chunk in RvqReader(file).chunks())
+
+
+def sizes(wav: Path, layers: list[int], command: str) -> None:
+    """Print a row for each number of layers."""
+    whole, cut, out = (wav.with_suffix(suffix) for suffix in (".raw.rvq", ".cut.rvq", ".out.rvq"))
+    run(command, "encode", wav, whole, "-f", "-n", max(layers), "--entropy", "raw")
+    for n_layers in layers:
+        run(command, "trim", whole, "-n", n_layers, "-o", cut, "-f")
+        packed, found = raw_bytes(cut), []
+        for mode in MODES:
+            run(command, "transcode", cut, "-o", out, "-f", "--entropy", mode)
+            found.append(f"{out.stat().st_size} ({100 * (1 - out.stat().st_size / packed):.1f} %)")
+        print(
+            f"| {wav.stem} | {soundfile.info(wav).channels} | {n_layers} | {packed} | {' | '.join(found)} |", flush=True
+        )
+
+
+def code(chunks: list[list[np.ndarray]], tables: Tables, entropy: str) -> tuple[float, float]:
+    """Return the seconds that coding chunks [streams][layers, frames] and decoding them took."""
+    started, written = time.perf_counter(), []
+    for chunk in chunks:
+        coder = LayerCoder(tables, 1024, [codes.shape[1] for codes in chunk], predicting=entropy in ("auto", "network"))
+        written.append([coder.encode([codes[layer] for codes in chunk], entropy) for layer in range(SPEED_LAYERS)])
+    between = time.perf_counter()
+    for chunk, layers in zip(chunks, written, strict=True):
+        predicting = any(mode == 3 for layer in layers for mode, _ in layer)
+        coder = LayerCoder(tables, 1024, [codes.shape[1] for codes in chunk], predicting=predicting)
+        for number, layer in enumerate(layers):
+            found = coder.decode([payload for _, payload in layer], [mode for mode, _ in layer])
+            if not all(np.array_equal(row, codes[number]) for row, codes in zip(found, chunk, strict=True)):
+                raise SystemExit("not decoded to what was coded")
+    return between - started, time.perf_counter() - between
+
+
+def speeds(wav: Path) -> None:
+    """Print x real time of each mode."""
+    encoded = read_encoded(wav.with_suffix(".raw.rvq"))
+    tables = tables_to_write(encoded.signal.fingerprint, "auto")
+    n_frames = encoded.codes.shape[2] // CHUNK_FRAMES * CHUNK_FRAMES
+    starts = range(0, n_frames, CHUNK_FRAMES)
+    chunks = [[codes[:SPEED_LAYERS, start : start + CHUNK_FRAMES] for codes in encoded.codes] for start in starts]
+    seconds = n_frames / 50
+    for loop, rows in (("numpy", 1 << 60), ("numba", -1)):
+        fast.ROWS_BEFORE = rows
+        if loop == "numba" and fast.compiled(0) is None:
+            continue
+        for mode in MODES if loop == "numpy" else ("network", "auto"):
+            times = np.array([code(chunks, tables, mode) for _ in range(3)]).min(0)
+            encode, decode = seconds / times
+            print(f"| {wav.stem} | {len(chunks[0])} | {mode}, {loop} | {encode:.0f} | {decode:.0f} |", flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--layers", type=int, nargs="+", default=[6, 12, 24])
+    parser.add_argument("--seconds", type=float, default=180)
+    parser.add_argument("--command", default="rvq")
+    parser.add_argument("--no-speed", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as name:
+        cuts = []
+        for path in options.files:
+            samples, rate = soundfile.read(path, frames=int(options.seconds * soundfile.info(path).samplerate))
+            cuts.append(Path(name) / f"{path.stem}.wav")
+            soundfile.write(cuts[-1], samples, rate)
+        print(f"| file | channels | layers | raw codes | {' | '.join(MODES)} |\n" + "|---" * 9 + "|")
+        for wav in cuts:
+            sizes(wav, options.layers, options.command)
+        if not options.no_speed:
+            print("\n| file | channels | mode | encode x | decode x |\n" + "|---" * 5 + "|")
+            for wav in cuts:
+                speeds(wav)
+
+
+if __name__ == "__main__":
+    main()
