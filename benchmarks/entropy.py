@@ -1,23 +1,19 @@
 """Prints what each entropy mode saves on recordings, and how fast it is, without the model's own work.
 
-    python benchmarks/entropy.py speech.wav music.wav [--layers 6 12 24] [--seconds 180] [--command rvq]
+    OPENBLAS_NUM_THREADS=1 python benchmarks/entropy.py speech.wav music.wav [--layers 6 12 24] [--seconds 180]
 
-Sizes are of whole files: header, checks, flush and all; "saving" is against the raw packing of the codes alone. Speeds are of one thread, of
-12 layers, best of three: mode 3 by numpy, and by numba where that is installed; encoding chooses among all modes and doesn't look whether it
-decodes, which the tool does before it writes.
+Sizes are of whole files: header, checks, flush and all; the saving is against the raw packing of the codes alone. Speeds
+are of 12 layers, best of three: mode 3 by numpy, and by numba where that is installed. Encoding here doesn't look whether
+what it wrote decodes, as the tool does.
 """
 
 from __future__ import annotations
 
 import argparse
-import os
 import subprocess
 import tempfile
 import time
 from pathlib import Path
-
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-    os.environ[name] = "1"
 
 import numpy as np
 import soundfile

@@ -1,5 +1,11 @@
 """The command `rvq`: the only part of the package that knows typer and rich."""
 
+import os
+
+os.environ.setdefault(
+    "OPENBLAS_NUM_THREADS", "1"
+)  # numpy's products are small; windows and files are what runs side by side
+
 from rvqcodec.cli.entry import command, main
 
 __all__ = ["command", "main"]

@@ -271,6 +271,19 @@ def transcode(
     return inspect.transcode(plan, entropy.value, _report(quiet, as_json=as_json, debug=debug), overwrite=force)
 
 
+@app.command("eval", epilog=examples.EVAL)
+def evaluate(
+    reference: Annotated[str, typer.Argument(metavar="REF", help="The original recording.")],
+    degraded: Annotated[str, typer.Argument(metavar="DEG", help="What came of it: audio, or an .rvq file.")],
+    as_json: flags.Json = False,
+    debug: flags.Debug = False,
+) -> int:
+    """Score a decoded recording against its original: ViSQOL, Zimtohrli, PESQ, STOI, mel distance, SI-SDR."""
+    from rvqcodec.cli import scores
+
+    return scores.evaluate(reference, degraded, _report(as_json=as_json, debug=debug))
+
+
 @app.command(epilog=examples.RECOVER)
 def recover(
     names: flags.Names,

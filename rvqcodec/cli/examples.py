@@ -31,4 +31,5 @@ VERIFY = """rvq verify *.rvq
 rvq verify a.rvq --deep --json | jq -r .codes_sha256"""
 TRIM = """rvq trim in.rvq --layers 6 -o small.rvq"""
 TRANSCODE = """rvq transcode in.rvq -o out.rvq\n\nrvq transcode in.rvq -o out.rvq --entropy static"""
+EVAL = """rvq eval talk.wav talk.rvq\n\nrvq eval talk.wav talk.opus"""
 RECOVER = """rvq recover broken.rvq -o saved.rvq"""

@@ -154,7 +154,8 @@ def card(
             f"# Entropy network {network.id} of {model.name}",
             "",
             f"Predicts the codes of the model with fingerprint `{model.fingerprint}` (mode 3 of SPEC.md).",
-            f"Trained {settings.minutes:.0f} minutes on the codes of {train_s / 3600:.1f} hours of the corpus in the model's card, with the same split.",
+            f"Trained {settings.minutes:.0f} minutes on the codes of {train_s / 3600:.1f} hours of the corpus in the model's card, "
+            "with the same split.",
             "",
             f"Bits a code of {raw:.0f}, and what that saves (held-out codes in chunks of 10 s, no checks):",
             "",
