@@ -133,12 +133,12 @@ class LayerCoder:
 
     def _insist(self, mode: Mode) -> None:
         if not self._usable(mode):
-            kind = "entropy network" if mode == Mode.NETWORK else "static entropy tables"
+            lacking = "an entropy network that is" if mode == Mode.NETWORK else "static entropy tables that are"
             names = ", ".join(name for name in self.tables.absent if name != NO_TABLES)
             raise ModelError(
-                f"entropy mode {mode.name.lower()} needs {kind} of this model that are not at hand"
+                f"entropy mode {mode.name.lower()} needs {lacking} not at hand"
                 + (f" (the file names {names})" if names else ""),
-                "upgrade rvqcodec; --entropy auto writes without",
+                "upgrade rvqcodec to read it; --entropy auto writes without",
             )
 
     def _cheapest(self, stream: int, codes: Codes, shares: Shares | None) -> Mode:

@@ -97,8 +97,8 @@ def test_auto_is_the_smallest():
 
 def test_what_is_not_at_hand_is_said():
     for entropy, tables, problem in (
-        ("static", NOTHING, "mode static needs static entropy tables of this model that are not at hand"),
-        ("network", SMALL, "mode network needs entropy network of this model that are not at hand"),
+        ("static", NOTHING, "mode static needs static entropy tables that are not at hand"),
+        ("network", SMALL, "mode network needs an entropy network that is not at hand"),
     ):
         with pytest.raises(ModelError, match=problem):
             coder(tables, 4, 2).encode([u16(1, 2)], entropy)
