@@ -33,7 +33,8 @@ def share_out(weights: Int64) -> Shares:
     rows = np.arange(len(weights))
     largest = weights.argmax(1)
     rate = (TOTAL - n_symbols << PRECISION) // weights.sum(1, keepdims=True)
-    shares = weights * rate >> PRECISION
+    shares = weights * rate
+    shares >>= PRECISION
     shares[rows, largest] += TOTAL - n_symbols - shares.sum(1)
     found: Shares = shares.astype(np.float32)
     return found

@@ -148,7 +148,10 @@ class EntropyNetwork:
         shares = np.empty((len(active), output.shape[1]), np.float32)
         for rows in (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(active), ROWS_AT_ONCE)):
             product = (active[rows] @ output).astype(np.int64)
-            shares[rows] = frequencies(product * part.output_scale + part.output_bias >> self.shift)
+            product *= part.output_scale
+            product += part.output_bias
+            product >>= self.shift
+            shares[rows] = frequencies(product)
         return shares
 
     def read(self, layer: int, sums: Sums, n_frames: int) -> Iterator[tuple[Int64, Shares]]:
@@ -170,8 +173,8 @@ def frequencies(logarithms: Int64) -> Shares:
 
     The weights that are shared out are floor(2^20 x 2^(l - largest l)).
     """
-    below = (logarithms.max(1, keepdims=True) - logarithms).clip(0, len(powers()) - 1)
-    return share_out(powers()[below])
+    below = logarithms.max(1, keepdims=True) - logarithms
+    return share_out(powers().take(below, mode="clip"))  # past the end is 0, as the last is
 
 
 @functools.cache

@@ -99,15 +99,27 @@ def export(
     minutes: Annotated[float, typer.Option(min=0, help="Time for counting codes.")] = 10.0,
     clips: Annotated[int, typer.Option(min=0, help="Held-out clips of each kind to measure.")] = 4,
     before: Annotated[str, typer.Option(help="What the run started from: a sentence for the card.")] = "",
+    entropy_minutes: Annotated[
+        float,
+        typer.Option(min=0, help="Training of the entropy network, after 40 minutes that code the corpus; 0: none."),
+    ] = 60.0,
 ) -> None:
-    """Write a model's weights, static entropy tables and model card."""
+    """Write a model's weights, static entropy tables, model card and entropy network."""
+    from rvqcodec.training.entropy_release import EntropyRelease, release
     from rvqcodec.training.export import Export, export
 
     request = Export(
         source=source, corpus=corpus, folder=folder, name=name, minutes=minutes, clips=clips, before=before
     )
-    for path in export(request):
+    weights, *others = export(request)
+    for path in (weights, *others):
         typer.echo(str(path))
+    if entropy_minutes:
+        network = EntropyRelease(
+            corpus=corpus, codes=folder / f"{name}.codes", model=str(weights), minutes=entropy_minutes
+        )
+        for line in release(network):
+            typer.echo(line, err=True)
 
 
 @app.command()

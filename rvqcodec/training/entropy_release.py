@@ -60,12 +60,12 @@ class EntropyRelease:
     corpus: Path
     codes: Path
     model: str
-    folder: Path | None
-    minutes: float
-    code_minutes: float
-    init: str
-    rate: float
-    n_threads: int
+    folder: Path | None = None
+    minutes: float = 60.0
+    code_minutes: float = 40.0
+    init: str = ""
+    rate: float = 3e-3
+    n_threads: int = 1
 
 
 def release(request: EntropyRelease) -> Iterator[str]:

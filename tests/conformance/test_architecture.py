@@ -23,6 +23,8 @@ LIGHT = [
     "rvqcodec.formats.audio",
     "rvqcodec.weights.registry",
     "rvqcodec.weights.tables",
+    "rvqcodec.tables",
+    "rvqcodec.stored",
     "rvqcodec.pipeline",
 ]
 

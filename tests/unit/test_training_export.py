@@ -95,7 +95,19 @@ def test_export_writes_three_files_that_fit(monkeypatch, tmp_path, corpus, codec
     monkeypatch.setattr(export, "open_corpus", lambda _: corpus)
     monkeypatch.setattr(export, "measure", lambda *_: measured)
     out = tmp_path / "out"
-    arguments = ["export", str(source), str(tmp_path), "-o", str(out), "--name", "small", "--minutes", "0"]
+    arguments = [
+        "export",
+        str(source),
+        str(tmp_path),
+        "-o",
+        str(out),
+        "--name",
+        "small",
+        "--minutes",
+        "0",
+        "--entropy-minutes",
+        "0",
+    ]
     result = CliRunner().invoke(app, [*arguments, "--before", "From noise."], catch_exceptions=False)
     assert result.exit_code == 0
     model = read_model_file(out / "small.safetensors")
