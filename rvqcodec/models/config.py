@@ -24,6 +24,9 @@ class CodecConfig:
     Frames are latent frames unless they are called transform frames; `merge` transform frames make one latent frame.
     `noise_bands` and `makeup_centibels` finish a decoded spectrum (`finish`), one entry for each number of layers from 1 on:
     the first band that is noise, and by how much it is too quiet; they are measured after training (`calibration`).
+    `code_costs`, one for each layer: entry 0 of each codebook is the zero vector, and the search takes another one only where that
+    saves more squared error of the latent than so many hundredths. So a frame gets the layers that it needs, and what 0 says is
+    left to the entropy coder, which soon takes it for granted.
     """
 
     sample_rate: int = 48_000
@@ -48,6 +51,7 @@ class CodecConfig:
     level_dbfs: float = -22.0
     noise_bands: tuple[int, ...] = ()
     makeup_centibels: tuple[int, ...] = ()
+    code_costs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = [getattr(self, field.name) for field in dataclasses.fields(self) if field.type == "int"]
@@ -62,6 +66,8 @@ class CodecConfig:
                 len(self.makeup_centibels),
             }
             <= {0, self.n_codebooks},
+            "costs have an entry for each layer and aren't negative": len(self.code_costs) in (0, self.n_codebooks)
+            and min(self.code_costs, default=0) >= 0,
             "kernel_size is odd and above 1": self.kernel_size % 2 == 1 and self.kernel_size > 1,
             "the context is shorter than a block": max(self.encoder_context, self.decoder_context) <= self.frame_rate,
         }

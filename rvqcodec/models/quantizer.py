@@ -15,11 +15,14 @@ class ResidualQuantizer(nn.Module):
     """A cascade of codebooks, each coding what the layers before it left over."""
 
     codebooks: Tensor
+    costs: Tensor
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("codebooks", torch.zeros(config.n_codebooks, config.codebook_size, config.latent_dim))
+        costs = torch.tensor(config.code_costs or (0,) * config.n_codebooks) / 100
+        self.register_buffer("costs", costs, persistent=False)
 
     def encode(self, latent: Tensor, n_layers: int, n_candidates: int = 1) -> Tensor:
         """Return the codes [batch, n_layers, frames], int64, of `latent` [batch, frames, latent_dim].
@@ -53,20 +56,27 @@ class ResidualQuantizer(nn.Module):
         for layer in range(depth):
             keep = 1 if layer + 1 in (*self.config.search_stops, depth) else n_candidates
             codebook = self.codebooks[layer]
-            after = self._errors(residual, error, codebook)
+            after = self._errors(residual, error, layer)
             error, best = _smallest(after.flatten(1), keep)
             parent, code = best // len(codebook), best % len(codebook)
             codes = torch.cat([codes[rows, parent], code[..., None]], -1)
             residual = residual[rows, parent] - codebook[code]
         return codes[:, 0]
 
-    @staticmethod
-    def _errors(residual: Tensor, error: Tensor, codebook: Tensor) -> Tensor:
-        """Return squared errors [frames, candidates, codebook_size] after each entry."""
+    def _errors(self, residual: Tensor, error: Tensor, layer: int) -> Tensor:
+        """Return squared errors and costs so far [frames, candidates, codebook_size] after each entry of a layer."""
         frames, candidates, dim = residual.shape
-        norms = codebook.square().sum(-1)
+        codebook = self.codebooks[layer]
+        norms = norms_and_costs(codebook, self.costs[layer])
         products = torch.addmm(norms, residual.reshape(-1, dim), codebook.T, alpha=-2.0)
         return products.unflatten(0, (frames, candidates)) + error[..., None]
+
+
+def norms_and_costs(codebook: Tensor, cost: Tensor) -> Tensor:
+    """Return the squared norm of each entry [entries, dim], and the cost [] of all but the first, [entries]."""
+    norms = codebook.square().sum(-1)
+    norms[1:] += cost
+    return norms
 
 
 def _smallest(errors: Tensor, n: int) -> tuple[Tensor, Tensor]:

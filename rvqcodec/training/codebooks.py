@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from rvqcodec.models.quantizer import norms_and_costs
 from rvqcodec.training.parallel import Group
 
 DEAD_SHARE = 0.1
@@ -35,14 +36,16 @@ class Quantized:
 
 
 @torch.no_grad()
-def quantize(codebooks: Tensor, latent: Tensor, n_layers: Tensor) -> Quantized:
+def quantize(codebooks: Tensor, latent: Tensor, n_layers: Tensor, costs: Tensor | None = None) -> Quantized:
     """Return latents quantized layer by layer, each item with its own number of layers and no work past it.
 
     Args:
         codebooks: [layers, codebook_size, dim].
         latent: [batch, frames, dim], float32.
         n_layers: Layers of each item, int64 [batch].
+        costs: Of any entry but the first, [layers]; none when absent.
     """
+    costs = torch.zeros(len(codebooks), device=latent.device) if costs is None else costs
     _, frames, dim = latent.shape
     order = torch.argsort(n_layers, descending=True, stable=True)
     residual = latent[order].reshape(-1, dim).clone()
@@ -53,7 +56,7 @@ def quantize(codebooks: Tensor, latent: Tensor, n_layers: Tensor) -> Quantized:
         n_rows = frames * n_items[layer]
         rows = residual[:n_rows]
         spare.append(rows[:: max(1, n_rows // RESTARTS_A_LAYER)][:RESTARTS_A_LAYER].clone())
-        codes = nearest(codebook, rows)
+        codes = nearest(codebook, rows, costs[layer])
         counts[layer].index_add_(0, codes, torch.ones_like(rows[:, 0]))
         sums[layer].index_add_(0, codes, rows)
         rows -= codebook[codes]
@@ -62,9 +65,10 @@ def quantize(codebooks: Tensor, latent: Tensor, n_layers: Tensor) -> Quantized:
     return Quantized(latent - left, counts, sums, spare)
 
 
-def nearest(codebook: Tensor, rows: Tensor) -> Tensor:
-    """Return the nearest entry of a codebook [entries, dim] for each row [rows, dim], int64 [rows]."""
-    return torch.addmm(codebook.square().sum(-1), rows, codebook.T, alpha=-2.0).argmin(-1)
+def nearest(codebook: Tensor, rows: Tensor, cost: Tensor | None = None) -> Tensor:
+    """Return the nearest entry of a codebook [entries, dim], where all but the first have a cost [], for each row [rows, dim]."""
+    norms = codebook.square().sum(-1) if cost is None else norms_and_costs(codebook, cost)
+    return torch.addmm(norms, rows, codebook.T, alpha=-2.0).argmin(-1)
 
 
 class CodebookAverages:
@@ -73,10 +77,11 @@ class CodebookAverages:
     Args:
         codebooks: [layers, codebook_size, dim]; kept up to date in place.
         counts: Counts to start from, [layers, codebook_size]; even ones when absent.
+        zero_first: Whether entry 0 of each codebook stays the zero vector.
     """
 
-    def __init__(self, codebooks: Tensor, counts: Tensor | None = None) -> None:
-        self.codebooks = codebooks
+    def __init__(self, codebooks: Tensor, counts: Tensor | None = None, *, zero_first: bool = False) -> None:
+        self.codebooks, self.zero_first = codebooks, zero_first
         self.counts = torch.ones_like(codebooks[..., 0]) if counts is None else counts.to(codebooks.device)
         self.sums = codebooks * self.counts[..., None]
 
@@ -88,6 +93,8 @@ class CodebookAverages:
         self.sums.lerp_(quantized.sums, 1 - decay)
         chosen = self.counts > 1e-3
         self.codebooks.copy_(torch.where(chosen[..., None], self.sums / self.counts[..., None], self.codebooks))
+        if self.zero_first:
+            self.codebooks[:, 0] = 0.0
 
     @torch.no_grad()
     def restart(self, quantized: Quantized, group: Group) -> int:
@@ -95,7 +102,8 @@ class CodebookAverages:
         n_restarted = 0
         for layer, spare in enumerate(quantized.spare):
             average = float(self.counts[layer].mean())
-            dead = (self.counts[layer] < DEAD_SHARE * average).nonzero()[: len(spare), 0]
+            dead = (self.counts[layer] < DEAD_SHARE * average).nonzero()[:, 0]
+            dead = dead[dead >= int(self.zero_first)][: len(spare)]
             entries = spare[: len(dead)]
             self.codebooks[layer, dead] = entries
             self.counts[layer, dead] = average

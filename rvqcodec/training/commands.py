@@ -49,6 +49,13 @@ def run(
     ] = 0.2,
     average: Annotated[float, typer.Option(min=0, max=1, help="Decay of the weights' moving average.")] = 0.999,
     width: Annotated[int, typer.Option(min=1, help="Channels of the discriminators.")] = 16,
+    stft: Annotated[float, typer.Option(min=0, help="Weight of the complex spectra in the loss.")] = 5.0,
+    skip: Annotated[
+        float, typer.Option(min=0, help="New run: let frames skip layers that save less than this share; about 0.8.")
+    ] = 0.0,
+    energies_scale: Annotated[
+        float, typer.Option(min=0.1, max=10, help="New run: scale the envelope's part of the latent.")
+    ] = 1.0,
     seed: Annotated[int, typer.Option(min=0, help="Of crops and layer counts.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     processes: Annotated[int, typer.Option(min=1, help="Processes of one thread each; CPU only.")] = 1,
@@ -72,6 +79,7 @@ def run(
             weights_decay=average,
             discriminator_width=width,
             seed=seed,
+            stft=stft,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -86,6 +94,8 @@ def run(
             checkpoint_minutes=checkpoint_minutes,
             evaluate_minutes=evaluate_minutes,
             clips=clips,
+            skip=skip,
+            energies_scale=energies_scale,
         )
     )
 

@@ -26,6 +26,7 @@ import soxr
 
 from rvqcodec.errors import AudioError, OutputError, RvqError
 from rvqcodec.training.archives import COPYRIGHT, read_package
+from rvqcodec.training.heldout import held_out_files
 from rvqcodec.training.packages import KINDS, Package
 
 SAMPLE_RATE = 48_000
@@ -116,8 +117,8 @@ def read_manifest(folder: Path) -> list[Recording]:
 
 
 def split_of(sha256: str, held_out: bool) -> str:
-    """Return a file's split: "eval" in held-out packages, else by its bytes: about 2 % "valid", the rest "train"."""
-    if held_out:
+    """Return a file's split: "eval" in held-out packages and on the held-out list, else by its bytes: 2 % "valid", the rest "train"."""
+    if held_out or sha256 in held_out_files():
         return "eval"
     return "valid" if int(sha256[:8], 16) % 100 < VALID_PERCENT else "train"
 

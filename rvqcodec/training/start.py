@@ -1,7 +1,8 @@
-"""The start of a model from nothing: the linear paths in closed form, then k-means codebooks."""
+"""The start of a model: the linear paths in closed form, k-means codebooks, and changes to a trained one that training then settles."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable
 
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor
 
 from rvqcodec.models.codec import Codec
 from rvqcodec.models.transform import compand
-from rvqcodec.training.codebooks import kmeans_start
+from rvqcodec.training.codebooks import kmeans_start, nearest
 
 CORNER_HZ = 2_000.0
 
@@ -50,4 +51,50 @@ def start_linear_paths(codec: Codec, waves: Iterable[Tensor]) -> None:
 def start_codebooks(codec: Codec, waves: Iterable[Tensor], seed: int) -> Tensor:
     """Fill the codebooks by k-means on the encoder's latents; return their counts [layers, codebook_size]."""
     latents = torch.cat([codec.encoder(wave).flatten(0, 1) for wave in waves])
-    return kmeans_start(codec.quantizer.codebooks, latents, seed)
+    counts = kmeans_start(codec.quantizer.codebooks, latents, seed)
+    if codec.config.code_costs:
+        codec.quantizer.codebooks[:, 0] = 0.0
+    return counts
+
+
+@torch.no_grad()
+def let_skip(codec: Codec, waves: Iterable[Tensor], share: float) -> Codec:
+    """Return a codec whose frames skip layers that save them little: entry 0 is zero, in the place of the least used one.
+
+    Layers up to the first search stop cost nothing. Those up to a later stop have to save `share` of what the layer at that stop
+    saves on average: one cost for all of them, so that a frame that has enough stays without until the next stop's lower cost.
+
+    Args:
+        codec: A trained codec.
+        waves: Batches [batch, n_samples] of training audio.
+        share: Around 0.8.
+    """
+    residual = torch.cat([codec.encoder(wave).flatten(0, 1) for wave in waves])
+    codebooks, saved = codec.quantizer.codebooks.clone(), []
+    for codebook in codebooks:
+        codes = nearest(codebook, residual)
+        left = residual - codebook[codes]
+        saved.append(float((residual.square() - left.square()).sum(-1).mean()))
+        residual = left
+        codebook[torch.bincount(codes, minlength=len(codebook)).argmin()] = codebook[0].clone()
+        codebook[0] = 0.0
+    stops = codec.config.search_stops
+    costs = [
+        0 if layer < stops[0] else round(100 * share * saved[codec.config.search_depth(layer + 1) - 1])
+        for layer in range(len(saved))
+    ]
+    changed = Codec(dataclasses.replace(codec.config, code_costs=tuple(costs)), codec.name)
+    changed.load_state_dict({**codec.state_dict(), "quantizer.codebooks": codebooks})
+    return changed.to(codec.silence.device)
+
+
+@torch.no_grad()
+def scale_energies(codec: Codec, factor: float) -> None:
+    """Scale the envelope's part of the latent and all that reads it: the search alone sees a difference, it minds the envelope less."""
+    first = codec.config.waveform_dim
+    codec.encoder.energies.scale.mul_(factor)
+    codec.decoder.energies.scale.mul_(factor)
+    codec.encoder.head.weight[first:].mul_(factor)
+    codec.encoder.head.bias[first:].mul_(factor)
+    codec.quantizer.codebooks[..., first:].mul_(factor)
+    codec.decoder.latent_in.weight[:, first:].div_(factor)

@@ -55,7 +55,7 @@ class Trainer:
         self.loss = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies).to(
             self.device
         )
-        self.codebooks = CodebookAverages(codec.quantizer.codebooks, counts)
+        self.codebooks = CodebookAverages(codec.quantizer.codebooks, counts, zero_first=bool(codec.config.code_costs))
         self.average = {name: parameter.detach().clone() for name, parameter in codec.named_parameters()}
         self.discriminator = self._new_discriminator()
         self.group.copy_first([*codec.state_dict().values(), *self.discriminator.state_dict().values()])
@@ -127,7 +127,7 @@ class Trainer:
     def _forward(self, wave: Tensor, n_layers: Tensor) -> tuple[Tensor, Quantized, Tensor]:
         with torch.set_grad_enabled(not self.settings.decoder_only):
             latent = self.codec.encoder(wave)
-        quantized = quantize(self.codec.quantizer.codebooks, latent.detach(), n_layers)
+        quantized = quantize(self.codec.quantizer.codebooks, latent.detach(), n_layers, self.codec.quantizer.costs)
         straight_through = latent + (quantized.total - latent).detach()
         counts = n_layers[:, None].expand(latent.shape[:2])
         output = self.codec.decoder(straight_through, counts, position=self._positions())

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -75,3 +77,13 @@ def test_a_new_quantizer_is_empty_and_a_seed_gives_one_model():
     one, other = tiny_codec(3), tiny_codec(3)
     assert one.fingerprint == other.fingerprint != tiny_codec(4).fingerprint
     assert np.array_equal(one.silence, other.silence)
+
+
+def test_an_entry_must_save_more_than_its_cost():
+    config = replace(tiny_config(), code_costs=(0, 100, 100, 100))
+    made = ResidualQuantizer(config)
+    made.codebooks[0, 1:], made.codebooks[1:, 1:, 0] = 5.0, 0.9
+    latent = torch.zeros(1, 2, config.latent_dim)
+    latent[0, 1, 0] = 1.1
+    assert made.encode(latent, 3).tolist() == [[[0, 0], [0, 1], [0, 0]]]
+    assert made.encode(latent, 3, 2).tolist() == [[[0, 0], [0, 1], [0, 0]]]

@@ -25,7 +25,7 @@ from rvqcodec.training.losses import MELS, ReconstructionLoss, ShortTimeSpectrum
 from rvqcodec.training.muon import Muon, orthogonalised
 from rvqcodec.training.parallel import Group
 from rvqcodec.training.settings import Settings
-from rvqcodec.training.start import start_codebooks, start_linear_paths
+from rvqcodec.training.start import let_skip, scale_energies, start_codebooks, start_linear_paths
 from rvqcodec.training.tables import TOTAL, bits_per_code, count_codes, frequencies
 from rvqcodec.training.trainer import Trainer, draw_layers
 
@@ -177,6 +177,43 @@ def test_kmeans_start_codes_better_layer_by_layer():
     ]
     assert errors[0] > errors[1] > errors[2]
     assert errors[2] < 0.3
+
+
+def test_frames_skip_layers_that_save_little():
+    waves = [torch.from_numpy(crops().batch(step, 0, 8)) for step in range(4)]
+    skipping = let_skip(codec(), waves, share=0.8)
+    first, *_, last = skipping.config.code_costs
+    assert first == 0 < last
+    assert not skipping.quantizer.codebooks[:, 0].any()
+    latent = torch.cat([skipping.encoder(wave) for wave in waves])
+    n_layers = torch.full((len(latent),), 4)
+    free, costly = (
+        quantize(skipping.quantizer.codebooks, latent, n_layers, costs) for costs in (None, skipping.quantizer.costs)
+    )
+    assert (costly.counts[2:, 0] > free.counts[2:, 0]).all()
+    assert torch.equal(costly.counts[:2], free.counts[:2])
+    codes = skipping.quantizer.encode(latent, 4)
+    counted = torch.stack([torch.bincount(codes[:, layer].flatten(), minlength=16) for layer in range(4)])
+    assert torch.equal(counted.float(), costly.counts)
+
+
+def test_what_skips_stays_zero_in_training():
+    made = let_skip(codec(), [torch.from_numpy(crops().batch(0, 0, 8))], share=0.8)
+    trainer = Trainer(made, crops(), SETTINGS)
+    for _ in range(4):  # with a restart of dead codes
+        trainer.step()
+    assert not made.quantizer.codebooks[:, 0].any()
+    assert made.quantizer.codebooks[:, 1:].any(-1).all()
+
+
+def test_scaled_energies_sound_the_same():
+    plain, scaled = codec(), codec()
+    scale_energies(scaled, 0.5)
+    outputs = []
+    for made in (plain, scaled):
+        latent = made.encoder(noise())
+        outputs.append(made.decoder(latent, torch.full(latent.shape[:2], 4)))
+    assert torch.allclose(*outputs, atol=1e-5)
 
 
 def test_untrained_start_already_codes():
