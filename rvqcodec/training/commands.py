@@ -144,7 +144,7 @@ def entropy(
     code_minutes: Annotated[
         float, typer.Option(min=0, help="Time for coding the corpus; 40 code all on 2 cores.")
     ] = 40.0,
-    init: Annotated[str, typer.Option(help="Start from: network-float.safetensors of an earlier run's codes.")] = "",
+    init: Annotated[str, typer.Option(help="Start from: network-float.safetensors of an earlier run, or a shipped network.")] = "",
     rate: Annotated[float, typer.Option(min=0, help="Peak learning rate; about half to continue.")] = 3e-3,
     threads: Annotated[int, typer.Option(min=1, help="Pieces coded side by side, and threads of the training.")] = 1,
 ) -> None:

@@ -30,13 +30,14 @@ SLOW_LAYERS, SLOW_STRIDES, FAST_STRIDES = 3, (8, 4, 2, 1), (1,)
 LOWER_LAYERS = 12
 PADDING = 24
 N_EVALUATED = 6000
+TOLD = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntropySettings:
     """How to train.
 
-    minutes: Length of the run.
+    minutes, steps: Length of the run: in steps where there are any.
     width: Numbers of an embedding.
     hidden, upper_hidden: Numbers of a hidden layer, in the lower 12 layers and in those above, where little is to be won.
     batch, n_frames: Sequences of a step, and their frames.
@@ -46,6 +47,7 @@ class EntropySettings:
     """
 
     minutes: float = 20.0
+    steps: int = 0
     width: int = 96
     hidden: int = 128
     upper_hidden: int = 64
@@ -55,6 +57,10 @@ class EntropySettings:
     rate: float = 3e-3
     dropout: float = 0.0
     seed: int = 0
+
+    def progress(self, step: int, seconds: float) -> float:
+        """Return how much of the run is done, from 0 to 1 and perhaps past it."""
+        return step / self.steps if self.steps else seconds / (60 * self.minutes)
 
 
 class LayerPredictor(nn.Module):
@@ -168,8 +174,8 @@ def train_network(
     n_layers = len(predictor.layers)
     odds = 1 / (1 + np.arange(n_layers) / 4)
     started, step = time.monotonic(), 0
-    told = started
-    while (progress := (time.monotonic() - started) / (60 * settings.minutes)) < 1:
+    told = 0.0
+    while (progress := settings.progress(step, time.monotonic() - started)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = settings.rate * 0.5 * (1 + math.cos(math.pi * progress)) * min(1.0, (step + 1) / 50)
         places = generator.integers(0, flat.shape[1] - settings.n_frames, settings.batch)
@@ -179,8 +185,8 @@ def train_network(
         torch.stack([predictor.bits(codes, int(layer)) for layer in layers]).mean().backward()
         optimizer.step()
         step += 1
-        if time.monotonic() - told > 6 * settings.minutes:
-            told = time.monotonic()
+        if progress - told > 1 / TOLD:
+            told = progress
             yield f"{step} steps: {_keep_best(run, held_out):.3f} bits a code held out"
     yield f"{step} steps: {_keep_best(run, held_out):.3f} bits a code held out"
     predictor.load_state_dict(run.state)
@@ -243,6 +249,27 @@ def _rounded_linear(linear: nn.Linear, gain: float, bias_gain: float) -> tuple[n
     scale = np.rint(steps * gain * 2**SHIFT).astype(np.int32)
     bias = np.rint((linear.bias.double().numpy() * bias_gain + 0.5) * 2**SHIFT).astype(np.int64)
     return matrix, scale, bias
+
+
+@torch.no_grad()
+def take_over(predictor: Predictor, layers: Sequence[dict[str, npt.NDArray[Any]]]) -> None:
+    """Start from a rounded network: set a predictor of the same sizes to what its integers stand for.
+
+    Raises:
+        RuntimeError: The sizes differ.
+    """
+    for part, arrays in zip(predictor.layers, layers, strict=True):
+        if not isinstance(part, LayerPredictor) or tuple(arrays["strides"]) != part.strides:
+            raise RuntimeError("other strides")
+        part.embedding.weight[:-1].copy_(torch.from_numpy(arrays["embedding"] / SCALE))
+        to_steps = LOG_STEPS / math.log(2)
+        hidden = zip(part.hidden, arrays["hidden"], arrays["hidden_scale"], arrays["hidden_bias"], strict=True)
+        output = (part.output, arrays["output"], arrays["output_scale"], arrays["output_bias"])
+        gains = (*((1.0, SCALE) for _ in part.hidden), (to_steps / SCALE, to_steps))
+        for (linear, matrix, scale, bias), (gain, bias_gain) in zip([*hidden, output], gains, strict=True):
+            if isinstance(linear, nn.Linear):
+                linear.weight.copy_(torch.from_numpy(matrix * scale[:, None] / (gain * 2**SHIFT)))
+                linear.bias.copy_(torch.from_numpy((bias / 2**SHIFT - 0.5) / bias_gain))
 
 
 def network_of(identity: str, shift: int, layers: Sequence[dict[str, npt.NDArray[Any]]]) -> EntropyNetwork:

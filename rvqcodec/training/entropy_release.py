@@ -30,10 +30,11 @@ from rvqcodec.training.entropy import (
     measure_network,
     rounded,
     start_run,
+    take_over,
     train_network,
 )
 from rvqcodec.weights.load import load_model
-from rvqcodec.weights.networks import write_network
+from rvqcodec.weights.networks import read_network, write_network
 from rvqcodec.weights.registry import SUFFIX, ModelFile, find_model
 from rvqcodec.weights.tables import read_tables
 
@@ -52,7 +53,7 @@ class EntropyRelease:
     model: A model's name or the path of its weights.
     folder: Where to write; beside the weights when absent.
     minutes, code_minutes: For the training, and for coding the corpus.
-    init: A checkpoint of an earlier run to start from.
+    init: What to start from: an earlier run's checkpoint, or a shipped network.
     rate: Peak learning rate.
     n_threads: For both.
     """
@@ -111,14 +112,17 @@ def next_path(model: ModelFile, folder: Path | None) -> Path:
 
 
 def _take_over(run: Run, path: Path) -> None:
-    """Start from an earlier run's network.
+    """Start from an earlier run's network in floats, or from a shipped one, of this model or of one that it came from.
 
     Raises:
-        ModelError: The checkpoint is of another shape.
+        ModelError: The network is of another shape.
     """
     try:
-        run.predictor.load_state_dict(safetensors.load_file(path))
-    except (OSError, SafetensorError, RuntimeError) as error:
+        if ".network-" in path.name:
+            take_over(run.predictor, read_network(path)[2])
+        else:
+            run.predictor.load_state_dict(safetensors.load_file(path))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
         raise ModelError(f"{path} can't be read, or is of another shape: {error}") from error
 
 

@@ -18,11 +18,13 @@ from rvqcodec.training.corpus import SAMPLE_RATE, Corpus, Recording
 from rvqcodec.training.entropy import (
     SHIFT,
     EntropySettings,
+    Predictor,
     joined,
     measure_network,
     network_of,
     rounded,
     start_run,
+    take_over,
     train_network,
 )
 from rvqcodec.weights.load import save_model
@@ -30,7 +32,7 @@ from rvqcodec.weights.networks import read_network, write_network
 from rvqcodec.weights.registry import read_model_file
 from rvqcodec.weights.tables import write_tables
 
-SMALL = EntropySettings(minutes=0.05, width=12, hidden=16, n_frames=128, n_layers_a_step=2, batch=4)
+SMALL = EntropySettings(steps=200, width=12, hidden=16, n_frames=128, n_layers_a_step=2, batch=4)
 
 
 def walks(count, n_frames=300):
@@ -91,6 +93,18 @@ def corpus(lengths):
         )  # fmt: skip
         offset += n_samples
     return Corpus(tuple(recordings), dict.fromkeys(("speech", "music", "effects"), np.concatenate(audio)))
+
+
+def test_a_shipped_network_can_be_gone_on_from(trained):
+    run, held_out, _ = trained
+    again = Predictor(np.full((3, 16), 1 / 16), SMALL).eval()
+    take_over(again, rounded(run.predictor))
+    codes = joined(held_out, 16)[None].long()
+    with torch.no_grad():
+        for layer in range(3):
+            assert abs(float(again.bits(codes, layer)) - float(run.predictor.bits(codes, layer))) < 0.02
+    with pytest.raises(RuntimeError, match="strides"):
+        take_over(again, [{**arrays, "strides": np.array([4, 2, 1])} for arrays in rounded(run.predictor)])
 
 
 def test_pieces_come_held_out_ones_first_and_each_once():
