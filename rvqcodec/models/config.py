@@ -23,7 +23,8 @@ class CodecConfig:
 
     Frames are latent frames unless they are called transform frames; `merge` transform frames make one latent frame.
     `noise_bands` and `makeup_centibels` finish a decoded spectrum (`finish`), one entry for each number of layers from 1 on:
-    the first band that is noise, and by how much it is too quiet; they are measured after training (`calibration`).
+    the first band that is noise, by how much it is too quiet, and the exponent in hundredths that its low coefficients are raised to;
+    they are measured after training (`calibration`).
     `code_costs`, one for each layer: entry 0 of each codebook is the zero vector, and the search takes another one only where that
     saves more squared error of the latent than so many hundredths. So a frame gets the layers that it needs, and what 0 says is
     left to the entropy coder, which soon takes it for granted.
@@ -51,6 +52,7 @@ class CodecConfig:
     level_dbfs: float = -22.0
     noise_bands: tuple[int, ...] = ()
     makeup_centibels: tuple[int, ...] = ()
+    low_exponents: tuple[int, ...] = ()
     code_costs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -61,11 +63,13 @@ class CodecConfig:
             "a second holds whole frames": self.sample_rate % self.hop_length == 0,
             "band edges rise from 0 to mdct_size": _rises(self.band_edges, 0, self.mdct_size),
             "search stops rise to n_codebooks": _rises((0, *self.search_stops), 0, self.n_codebooks),
-            "noise and make-up have an entry for each number of layers": {
+            "noise, make-up and exponents have an entry for each number of layers": {
                 len(self.noise_bands),
                 len(self.makeup_centibels),
+                len(self.low_exponents),
             }
             <= {0, self.n_codebooks},
+            "exponents are positive": min(self.low_exponents, default=1) > 0,
             "costs have an entry for each layer and aren't negative": len(self.code_costs) in (0, self.n_codebooks)
             and min(self.code_costs, default=0) >= 0,
             "kernel_size is odd and above 1": self.kernel_size % 2 == 1 and self.kernel_size > 1,

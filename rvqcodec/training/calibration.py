@@ -1,4 +1,4 @@
-"""Measures what a decoder's finish needs: where decoded coefficients are only texture, and by how much they are too quiet."""
+"""Measures what a decoder's finish needs: where decoded coefficients are only texture, how uneven, and by how much too quiet they are."""
 
 from __future__ import annotations
 
@@ -11,7 +11,9 @@ from torch import Tensor
 from rvqcodec.models.codec import Codec
 
 UNKNOWN = 0.15
+QUIET = 1e-3
 REPEATED = 0.2
+EXPONENTS = range(50, 105, 5)
 LOWEST_HZ = 900
 """Below, a voice's pitch is better wrong than whispered."""
 
@@ -23,7 +25,7 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
         codec: The codec, in evaluation mode.
         wave: Crops at the encoder's level, [batch, n], n a multiple of the hop length.
     """
-    noise, makeup = [], []
+    noise, makeup, exponents = [], [], []
     with torch.inference_mode():
         original = codec.encoder.mdct(wave)
         codes = codec.quantizer.encode(codec.encoder(wave), codec.config.n_codebooks, 1)
@@ -33,8 +35,12 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
             decoded = codec.encoder.mdct(codec.decoder(latent, counts))
             noise.append(_first_noise(codec, original, decoded))
             makeup.append(_centibels(original, decoded))
+            exponents.append(_exponent(codec, original, decoded))
     config = dataclasses.replace(
-        codec.config, noise_bands=codec.config.noise_bands or tuple(noise), makeup_centibels=tuple(makeup)
+        codec.config,
+        noise_bands=codec.config.noise_bands or tuple(noise),
+        makeup_centibels=tuple(makeup),
+        low_exponents=tuple(exponents),
     )
     calibrated = Codec(config, codec.name)
     calibrated.load_state_dict(codec.state_dict())
@@ -55,6 +61,21 @@ def _first_noise(codec: Codec, original: Tensor, decoded: Tensor) -> int:
         if float(_correlation(b[:, 1:], b[:, :-1])) > REPEATED:
             first = band
     return first
+
+
+def _exponent(codec: Codec, original: Tensor, decoded: Tensor) -> int:
+    """Return the exponent, in hundredths, that brings the low coefficients nearest to the original's, frame by frame."""
+    finish, energies = codec.decoder.finish, codec.decoder.energies
+    power = original[..., : finish.n_low].square().sum(-1)
+    loud = power > QUIET * power.mean()
+
+    def error(exponent: int) -> float:
+        flat = finish.flattened(decoded, torch.full_like(decoded[:, :: codec.config.merge, 0], exponent / 100))
+        difference = energies.rescale(flat, energies(decoded)) - original
+        left = difference[..., : finish.n_low].square().sum(-1)
+        return float(torch.log(left[loud] / power[loud]).mean())
+
+    return min(EXPONENTS, key=error)
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:

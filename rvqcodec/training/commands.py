@@ -133,6 +133,19 @@ def export(
 
 
 @app.command()
+def finish(
+    corpus: Annotated[Path, typer.Argument(help="The corpus folder.")],
+    model: Annotated[str, typer.Option(help="A model's name or the path of its weights.")] = DEFAULT_MODEL,
+) -> None:
+    """Calibrate the last step of a shipped model's decoder anew, beside its weights: files stay valid and sound better."""
+    from rvqcodec.training.corpus import open_corpus
+    from rvqcodec.training.export import recalibrate
+    from rvqcodec.weights.registry import find_model, read_model_file
+
+    typer.echo(str(recalibrate(read_model_file(find_model(model).path, finished=False), open_corpus(corpus))))
+
+
+@app.command()
 def entropy(
     corpus: Annotated[Path, typer.Argument(help="The corpus folder.")],
     codes: Annotated[Path, typer.Argument(help="The corpus' codes: coded here; a folder of this model's goes on.")],
@@ -144,7 +157,9 @@ def entropy(
     code_minutes: Annotated[
         float, typer.Option(min=0, help="Time for coding the corpus; 40 code all on 2 cores.")
     ] = 40.0,
-    init: Annotated[str, typer.Option(help="Start from: network-float.safetensors of an earlier run, or a shipped network.")] = "",
+    init: Annotated[
+        str, typer.Option(help="Start from: network-float.safetensors of an earlier run, or a shipped network.")
+    ] = "",
     rate: Annotated[float, typer.Option(min=0, help="Peak learning rate; about half to continue.")] = 3e-3,
     threads: Annotated[int, typer.Option(min=1, help="Pieces coded side by side, and threads of the training.")] = 1,
 ) -> None:

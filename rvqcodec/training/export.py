@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -24,7 +25,7 @@ from rvqcodec.training.evaluation import Measurement, measure, select_clips
 from rvqcodec.training.session import load_start
 from rvqcodec.training.tables import bits_per_code, count_codes, frequencies
 from rvqcodec.weights.load import load_model, save_model
-from rvqcodec.weights.registry import read_model_file
+from rvqcodec.weights.registry import FINISH, ModelFile, read_model_file
 from rvqcodec.weights.tables import write_tables
 
 LAYER_COUNTS = (3, 6, 12, 24)
@@ -86,6 +87,22 @@ def export(request: Export) -> tuple[Path, Path, Path]:
     except OSError as error:
         raise OutputError(f"cannot write {request.folder}: {error}") from error
     return weights, model.tables_path, model.card_path
+
+
+def recalibrate(model: ModelFile, corpus: Corpus) -> Path:
+    """Measure the finish of a shipped model anew and write it beside its weights: its files sound better and stay as they are.
+
+    Raises:
+        OutputError: It can't be written.
+    """
+    codec = load_model(model, "cpu")
+    config = calibrate(codec, _crops(codec, corpus, CALIBRATION_S)).config
+    changes = {name: getattr(config, name) for name in FINISH if getattr(config, name) != getattr(codec.config, name)}
+    try:
+        model.finish_path.write_text(json.dumps(changes) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {model.finish_path}: {error}") from error
+    return model.finish_path
 
 
 def _crops(codec: Codec, corpus: Corpus, n_crops: int) -> torch.Tensor:

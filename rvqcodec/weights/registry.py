@@ -14,6 +14,8 @@ DEFAULT_MODEL = "rvq48-v1"
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 1 << 20
 MAX_NAME_BYTES = 64
+FINISH = ("noise_bands", "makeup_centibels", "low_exponents")
+"""Parts of a configuration that a later calibration may replace: what a decoder does at the end, nothing that codes depend on."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,11 @@ class ModelFile:
         pattern = re.compile(re.escape(self.path.stem) + r"\.network-(\d{1,4})" + re.escape(SUFFIX))
         found = ((match, path) for path in self.path.parent.iterdir() if (match := pattern.fullmatch(path.name)))
         return [path for _, path in sorted((int(match[1]), path) for match, path in found)]
+
+    @property
+    def finish_path(self) -> Path:
+        """A newer calibration of the decoder's finish beside the weights, where there is one."""
+        return finish_of(self.path)
 
     @property
     def card_path(self) -> Path:
@@ -91,11 +98,20 @@ def find_fingerprint(fingerprint: str, name: str) -> ModelFile:
     )
 
 
-def read_model_file(path: Path) -> ModelFile:
+def finish_of(path: Path) -> Path:
+    """Return where a weights file's newer calibration lies."""
+    return path.with_suffix(".finish.json")
+
+
+def read_model_file(path: Path, *, finished: bool = True) -> ModelFile:
     """Read what a weights file says of itself, without its tensors.
 
+    Args:
+        path: The weights file.
+        finished: Whether a newer calibration beside it counts.
+
     Raises:
-        ModelError: The file is absent or isn't a model of this package.
+        ModelError: The file is absent or isn't a model of this package, or the calibration can't be read.
     """
     metadata = read_metadata(path)
     if not {"name", "fingerprint", "config"} <= set(metadata):
@@ -103,7 +119,20 @@ def read_model_file(path: Path) -> ModelFile:
     name = metadata["name"]
     if not name.isprintable() or not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
         raise ModelError(f"the model in {path} has a name that isn't 1 to {MAX_NAME_BYTES} bytes of text")
-    return ModelFile(name=name, fingerprint=metadata["fingerprint"], path=path, config=metadata["config"])
+    config = metadata["config"]
+    if finished and finish_of(path).is_file():
+        config = _finished(config, finish_of(path))
+    return ModelFile(name=name, fingerprint=metadata["fingerprint"], path=path, config=config)
+
+
+def _finished(config: str, path: Path) -> str:
+    try:
+        found, changes = json.loads(config), json.loads(path.read_text(encoding="utf-8"))
+        if set(changes) - set(FINISH):
+            raise ValueError("it holds more than a finish")
+        return json.dumps(found | changes, sort_keys=True, separators=(",", ":"))
+    except (OSError, ValueError, TypeError, RecursionError) as error:
+        raise ModelError(f"{path} can't be read as a calibration: {error}") from error
 
 
 def read_metadata(path: Path) -> dict[str, str]:

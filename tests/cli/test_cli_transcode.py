@@ -69,5 +69,6 @@ def test_a_missing_network_is_named(rvq, files, monkeypatch):
 
 
 def test_models_name_their_networks(rvq):
-    shown = json.loads(rvq("models", "show", "rvq48-v1", "--json").out)
-    assert shown["networks"] == [path.stem.split(".")[1] for path in list_models()[0].network_paths] != []
+    for model in list_models():
+        shown = json.loads(rvq("models", "show", model.name, "--json").out)
+        assert shown["networks"] == [path.stem.split(".")[1] for path in model.network_paths] != []

@@ -1,4 +1,4 @@
-"""Random signs where codes tell loudness alone: by place, above the calibrated band, gone in training."""
+"""Random signs where codes tell loudness alone, by place and above the calibrated band; low coefficients to a power."""
 
 import dataclasses
 
@@ -9,12 +9,15 @@ import torch
 from rvqcodec.errors import ModelError
 from rvqcodec.models.codec import Codec
 from rvqcodec.models.finish import hash_bits
+from rvqcodec.training.calibration import calibrate
 from tests.tiny import tiny_codec, tiny_config
 
 
-def finished(noise_bands, makeup=(0, 0, 0, 0)):
+def finished(noise_bands, makeup=(0, 0, 0, 0), exponents=()):
     plain = tiny_codec()
-    config = dataclasses.replace(plain.config, noise_bands=noise_bands, makeup_centibels=makeup)
+    config = dataclasses.replace(
+        plain.config, noise_bands=noise_bands, makeup_centibels=makeup, low_exponents=exponents
+    )
     codec = Codec(config, "tiny").eval().requires_grad_(False)
     codec.load_state_dict(plain.state_dict())
     return codec
@@ -72,3 +75,24 @@ def test_any_threads_and_any_part_give_the_same_wave():
 def test_a_calibration_covers_every_number_of_layers():
     with pytest.raises(ModelError, match="entry for each number"):
         tiny_config(noise_bands=(1, 2))
+
+
+def test_low_coefficients_are_raised_to_a_power_of_the_layers():
+    codec = finished((3, 3, 3, 3), exponents=(100, 50, 80, 100))
+    coefficients = torch.randn(1, 6, 8)
+    finish = codec.decoder.finish
+    changed = finish(coefficients, torch.tensor([[1, 2, 3]]), torch.tensor([0]))
+    expected = coefficients.sign() * coefficients.abs() ** torch.tensor([1.0, 0.5, 0.8]).repeat_interleave(2)[:, None]
+    assert torch.allclose(changed, expected, atol=5e-3)
+    finish.n_low = 3
+    assert torch.equal(finish(coefficients, torch.full((1, 3), 2), torch.tensor([0]))[..., 3:], coefficients[..., 3:])
+
+
+def test_a_calibration_measures_and_keeps_the_codes():
+    plain = tiny_codec()
+    wave = 0.08 * torch.randn(4, 1600, generator=torch.Generator().manual_seed(0))
+    calibrated = calibrate(plain, wave)
+    config = calibrated.config
+    assert len(config.low_exponents) == len(config.noise_bands) == 4
+    assert all(50 <= exponent <= 100 for exponent in config.low_exponents)
+    assert calibrated.fingerprint == plain.fingerprint

@@ -88,6 +88,21 @@ def test_listed_models_are_found():
         assert find_model(model.name) == model and find_fingerprint(model.fingerprint, "") == model
 
 
+def test_a_newer_calibration_finishes_a_model(tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    save_model(tiny_codec(), path)
+    finish = path.with_suffix(".finish.json")
+    finish.write_text('{"low_exponents": [90, 80, 70, 60]}')
+    found = read_model_file(path)
+    assert load_model(found, "cpu").config.low_exponents == (90, 80, 70, 60)
+    assert found.fingerprint == read_model_file(path, finished=False).fingerprint
+    assert load_model(read_model_file(path, finished=False), "cpu").config.low_exponents == ()
+    for bad in ('{"n_codebooks": 2}', "[1]", "{", '{"low_exponents": [1]}'):
+        finish.write_text(bad)
+        with pytest.raises(ModelError):
+            load_model(read_model_file(path), "cpu")
+
+
 def test_devices():
     assert pick_device("cpu") == torch.device("cpu")
     for name in ("no-such-device", "cuda:99"):

@@ -140,11 +140,23 @@ def describe(name, codec, data, tables):
     """Write one vector with its wave and return what a test compares."""
     _, codes = verify(io.BytesIO(data), tables, deep=True)
     write_new(FOLDER / f"{name}.rvq", data)
-    wave = codec.decode(read_file(data, tables))
-    scale = float(np.abs(wave).max(initial=1e-9)) / 32767
-    if not (FOLDER / f"{name}.npz").exists():
-        np.savez_compressed(FOLDER / f"{name}.npz", wave=np.round(wave / scale).astype(np.int16), scale=scale)
+    write_wave(f"{name}.npz", codec.decode(read_file(data, tables)))
     return {"file": hashlib.sha256(data).hexdigest(), "codes": codes}
+
+
+def write_wave(name, wave):
+    scale = float(np.abs(wave).max(initial=1e-9)) / 32767
+    if not (FOLDER / name).exists():
+        np.savez_compressed(FOLDER / name, wave=np.round(wave / scale).astype(np.int16), scale=scale)
+
+
+def make_finished(model):
+    """Write the waves of a model's vectors with its newer calibration, once."""
+    codec, tables = load_model(model, "cpu"), Tables(static=StaticTables(*read_tables(model.tables_path)))
+    for path in FOLDER.glob(f"{model.name}-*.npz"):
+        if ".finished" not in path.name:
+            data = path.with_suffix(".rvq").read_bytes()
+            write_wave(f"{path.stem}.finished.npz", codec.decode(read_file(data, tables)))
 
 
 def describe_failure(name, data, tables):
@@ -157,7 +169,7 @@ def describe_failure(name, data, tables):
 
 
 def main(name):
-    file = read_model_file(make_tiny()) if name == "tiny" else find_model(name)
+    file = read_model_file(make_tiny() if name == "tiny" else find_model(name).path, finished=False)
     codec = load_model(file, "cpu")
     tables = Tables(static=StaticTables(*read_tables(file.tables_path)) if file.tables_path.is_file() else None)
     files = make_files(codec, tables)
@@ -176,6 +188,8 @@ def main(name):
         }
     path = FOLDER / f"{codec.name}.json"
     write_new(path, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+    if file.finish_path.is_file():
+        make_finished(find_model(name))
 
 
 if __name__ == "__main__":

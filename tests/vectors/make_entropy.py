@@ -51,7 +51,12 @@ def tiny_files():
 def shipped_file(path):
     """Return the vector of one shipped network: likely codes, from its own first layers on, and unlikely ones."""
     signal = make_signal(
-        model="rvq48-v1", sample_rate=48_000, model_sample_rate=48_000, hop_length=960, n_layers=24, codebook_size=1024
+        model=path.name.split(".")[0],
+        sample_rate=48_000,
+        model_sample_rate=48_000,
+        hop_length=960,
+        n_layers=24,
+        codebook_size=1024,
     )
     rng = np.random.default_rng(5)
     encoded = make_encoded(signal, 48_000 * 5, seed=9, silent=0.1)

@@ -1,0 +1,90 @@
+"""Makes a release of weights in one go, from a checkpoint or with training first, and measures it.
+
+    python benchmarks/release.py CHECKPOINT --name rvq48-v3 --corpus corpus --work work [--train 60 --init rvq48-v2]
+
+Trains (with --train MINUTES, into CHECKPOINT's folder; a run there goes on), then writes into the package what a model is: weights, static
+tables, card, entropy network with its card. Then its golden vectors, the evaluation on the held-out clips beside the models before it and
+Opus and MP3, and the listening report. WORK holds what isn't kept: packages, held-out audio, codes. What is there already is not made
+again, so a run that was cut off goes on. Needs the extras train, eval and test, opus-tools, lame, ffmpeg and fluidsynth.
+
+Left to do by hand: look at it all; make the model the default (`DEFAULT_MODEL`) where it measures better; commit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from rvqcodec.weights.registry import DEFAULT_MODEL, data_folder, find_model
+
+HERE = Path(__file__).parent
+VECTORS = HERE.parent / "tests" / "vectors"
+RVQ = (sys.executable, "-m", "rvqcodec")
+
+
+def run(*command: object) -> None:
+    """Run a command, told first; a failure ends the release."""
+    line = [str(part) for part in command]
+    print("$", " ".join(line), file=sys.stderr, flush=True)
+    subprocess.run(line, check=True, env={**os.environ, "OMP_NUM_THREADS": "1"})
+
+
+def make_model(options: argparse.Namespace) -> None:
+    """Write weights, tables and card, then the network, into the package."""
+    if options.train:
+        run(*RVQ, "train", "run", options.corpus, options.checkpoint.parent, "--minutes", options.train,
+            "--init", options.init, "--processes", options.jobs)  # fmt: skip
+    weights = data_folder() / f"{options.name}.safetensors"
+    if not weights.is_file():
+        run(*RVQ, "train", "export", options.checkpoint, options.corpus, "-o", data_folder(), "--name", options.name,
+            "--minutes", options.table_minutes, "--before", options.before, "--entropy-minutes", 0)  # fmt: skip
+    if not find_model(options.name).network_paths:
+        start = ["--init", options.network_init] if options.network_init else []
+        run(*RVQ, "train", "entropy", options.corpus, options.work / f"{options.name}.codes", "--model", options.name,
+            "--minutes", options.network_minutes, "--code-minutes", options.code_minutes, "--threads", options.jobs,
+            *start)  # fmt: skip
+
+
+def make_vectors(name: str) -> None:
+    """Write the golden vectors of the model and of its newest network."""
+    run(sys.executable, VECTORS / "make.py", name)
+    run(sys.executable, VECTORS / "make_entropy.py", find_model(name).network_paths[-1].name)
+
+
+def measure(options: argparse.Namespace) -> None:
+    """Evaluate the models and write the listening report."""
+    results, clips, debs = HERE / "results", options.work / "heldout", options.work / "debs"
+    if not any(clips.glob("*.wav")):
+        run(sys.executable, HERE / "heldout.py", clips, "--debs", debs)
+    models = dict.fromkeys([*options.beside, options.name])
+    run(sys.executable, HERE / "evaluate.py", clips, "-o", results / "evaluation", "--models", *models,
+        "--jobs", options.jobs)  # fmt: skip
+    run(sys.executable, HERE / "listening.py", "-o", results / "listening", "--models", options.name, "--debs", debs)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("--name", required=True, help="of the new model")
+    parser.add_argument("--corpus", type=Path, required=True)
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--train", type=float, default=0, help="minutes of joint training first")
+    parser.add_argument("--init", default=DEFAULT_MODEL, help="what a new run starts from")
+    parser.add_argument("--before", default="", help="what the run started from, a sentence for the card")
+    parser.add_argument("--beside", nargs="*", default=[DEFAULT_MODEL], help="models to compare with")
+    parser.add_argument("--table-minutes", type=float, default=10)
+    parser.add_argument("--code-minutes", type=float, default=40)
+    parser.add_argument("--network-minutes", type=float, default=60)
+    parser.add_argument("--network-init", default="", help="a network to start from, such as that of the model before")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    options = parser.parse_args()
+    make_model(options)
+    make_vectors(options.name)
+    measure(options)
+
+
+if __name__ == "__main__":
+    main()
