@@ -37,7 +37,10 @@ def run(
     ],
     init: Annotated[str, typer.Option(help="Start from: a checkpoint (.pt), a weights file or a model's name.")] = "",
     stage: Annotated[
-        str, typer.Option(help="kmeans, joint, decoder (alone: files stay valid) or adversarial (decoder too).")
+        str,
+        typer.Option(
+            help="kmeans, codebooks (alone), joint, decoder (alone: files stay valid) or adversarial (decoder too)."
+        ),
     ] = "joint",
     steps: Annotated[int, typer.Option(min=0, help="Length in steps.")] = 0,
     minutes: Annotated[float, typer.Option(min=0, help="Length in minutes.")] = 0.0,

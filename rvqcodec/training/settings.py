@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 
-STAGES = ("kmeans", "joint", "decoder", "adversarial")
+STAGES = ("kmeans", "codebooks", "joint", "decoder", "adversarial")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,7 +13,7 @@ class Settings:
     """The settings of a run, stored in its checkpoint.
 
     Args:
-        stage: "kmeans" (the start only), "joint" (everything), "decoder" (the decoder alone: codes, and so files, stay valid) or
+        stage: "kmeans" (the start only), "codebooks" (they alone follow frozen networks), "joint" (everything), "decoder" (the decoder alone: codes, and so files, stay valid) or
             "adversarial" (decoder and discriminator).
         steps: Length of the run in steps, or 0 where `minutes` rules.
         minutes: Length of the run in minutes of training, or 0 where `steps` rules.
@@ -63,6 +63,11 @@ class Settings:
             raise ValueError("a run has a length in steps or in minutes")
         if self.batch < 1 or not 0 < self.rate <= 10 or not 0 <= self.decay_share <= 1:
             raise ValueError("batch, rate or decay_share is out of range")
+
+    @property
+    def codebooks_only(self) -> bool:
+        """Whether the networks stay as they are."""
+        return self.stage == "codebooks"
 
     @property
     def decoder_only(self) -> bool:

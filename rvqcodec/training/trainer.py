@@ -98,6 +98,8 @@ class Trainer:
         progress = self.progress
         factor = self.settings.rate_factor(self.step_number, progress)
         wave, n_layers = self._batch()
+        if self.settings.codebooks_only:
+            return self._follow_frozen(wave, n_layers, progress)
         output, quantized, commitment = self._forward(wave, n_layers)
         losses = self.loss(output, wave, self.step_number) | {"commitment": commitment}
         if self.adversarial:
@@ -111,10 +113,25 @@ class Trainer:
         self._watch(float(values[0]), bool(torch.isfinite(norm)))
         for parameter in self.trained:
             parameter.grad = None
-        self.step_number += 1
-        self.audio_seconds += self.settings.batch * wave.shape[1] / self.codec.config.sample_rate
+        self._count(wave)
         names = ("total", *losses, "gradient", "rate")
         return dict(zip(names, [*values.tolist(), float(norm), factor], strict=True))
+
+    def _count(self, wave: Tensor) -> None:
+        """Count a step on this process' share of a batch [items, n_samples]."""
+        self.step_number += 1
+        self.audio_seconds += self.settings.batch * wave.shape[1] / self.codec.config.sample_rate
+
+    @torch.no_grad()
+    def _follow_frozen(self, wave: Tensor, n_layers: Tensor, progress: float) -> dict[str, float]:
+        """Move the codebooks alone and return the squared error per frame."""
+        latent = self.codec.encoder(wave)
+        quantized = quantize(self.codec.quantizer.codebooks, latent, n_layers, self.codec.quantizer.costs)
+        error = (latent - quantized.total).square().sum(-1).mean()
+        self.group.average_all([error])
+        self._follow(progress, quantized)
+        self._count(wave)
+        return {"error": float(error)}
 
     def _batch(self) -> tuple[Tensor, Tensor]:
         """Return this process' share of the step's crops [items, n_samples] and layer counts [items]."""

@@ -206,6 +206,18 @@ def test_what_skips_stays_zero_in_training():
     assert made.quantizer.codebooks[:, 1:].any(-1).all()
 
 
+def test_codebooks_alone_follow_frozen_networks():
+    made = codec()
+    made.quantizer.codebooks.mul_(0.8)
+    before = {name: value.clone() for name, value in made.state_dict().items()}
+    trainer = Trainer(made, crops(), replace(SETTINGS, stage="codebooks", steps=30, batch=8, codebook_decay=0.8))
+    errors = [trainer.step()["error"] for _ in range(30)]
+    assert sum(errors[-5:]) < sum(errors[:5])
+    changed = {name for name, value in made.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"quantizer.codebooks"}
+    assert trainer.step_number == 30 and trainer.audio_seconds == pytest.approx(24)
+
+
 def test_scaled_energies_sound_the_same():
     plain, scaled = codec(), codec()
     scale_energies(scaled, 0.5)
