@@ -13,7 +13,8 @@ class Settings:
     """The settings of a run, stored in its checkpoint.
 
     Args:
-        stage: "kmeans" (the start only), "codebooks" (they alone follow frozen networks), "joint" (everything), "decoder" (the decoder alone: codes, and so files, stay valid) or
+        stage: "kmeans" (the start only), "codebooks" (they alone follow frozen networks), "joint" (everything),
+            "decoder" (the decoder alone: codes, and so files, stay valid) or
             "adversarial" (decoder and discriminator).
         steps: Length of the run in steps, or 0 where `minutes` rules.
         minutes: Length of the run in minutes of training, or 0 where `steps` rules.

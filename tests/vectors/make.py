@@ -168,8 +168,8 @@ def describe_failure(name, data, tables):
     raise SystemExit(f"{name} is not refused")
 
 
-def main(name):
-    file = read_model_file(make_tiny() if name == "tiny" else find_model(name).path, finished=False)
+def make_vectors(file, path):
+    """Write a model's vectors and their description."""
     codec = load_model(file, "cpu")
     tables = Tables(static=StaticTables(*read_tables(file.tables_path)) if file.tables_path.is_file() else None)
     files = make_files(codec, tables)
@@ -181,13 +181,19 @@ def main(name):
         },
         "must_fail": {},
     }
-    if name == "tiny":
+    if codec.name == "tiny":
         failures = make_failures(files["stereo"])
         found["must_fail"] = {
             f"fail-{key}": describe_failure(f"fail-{key}", data, tables) for key, data in failures.items()
         }
-    path = FOLDER / f"{codec.name}.json"
     write_new(path, (json.dumps(found, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def main(name):
+    file = read_model_file(make_tiny() if name == "tiny" else find_model(name).path, finished=False)
+    path = FOLDER / f"{file.name}.json"
+    if not path.exists():
+        make_vectors(file, path)
     if file.finish_path.is_file():
         make_finished(find_model(name))
 
