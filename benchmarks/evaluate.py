@@ -30,6 +30,7 @@ from evaluate_rows import WHOLE_KIND, Row, append_row, read_rows, with_long_kbps
 from evaluate_tables import report
 
 from rvqcodec.training.heldout import held_out
+from rvqcodec.weights.registry import DEFAULT_MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--models", nargs="+", default=["rvq48-v1"])
+    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL])
     parser.add_argument("--layers", type=int, nargs="*", default=[3, 6, 12, 24])
     parser.add_argument("--opus", type=int, nargs="*", default=[6, 8, 12, 16, 24, 32])
     parser.add_argument("--mp3", type=int, nargs="*", default=[32, 48, 64])

@@ -37,6 +37,7 @@ from listening_signals import RATE, SINE_S, SINES_HZ, Excerpt, excerpts
 
 from rvqcodec.models.codec import Codec
 from rvqcodec.pipeline import EncodeOptions, decode_file, encode_file, load_codec
+from rvqcodec.weights.registry import DEFAULT_MODEL
 
 FRAME_HZ, TRANSFORM_HZ = 50, 150
 PICTURED = (
@@ -62,7 +63,7 @@ Waves = dict[str, Wave]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--models", nargs="+", default=["rvq48-v1"])
+    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL])
     parser.add_argument("--layers", type=int, nargs="+", default=[3, 6, 12, 24])
     parser.add_argument("--debs", type=Path, default=Path("debs"))
     options = parser.parse_args()

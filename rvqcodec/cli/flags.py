@@ -116,7 +116,14 @@ Debug = Annotated[
 ]
 Layers = Annotated[
     int | None,
-    typer.Option("-n", "--layers", metavar="N", rich_help_panel=RATE, show_default="12", help="Layers to code."),
+    typer.Option(
+        "-n",
+        "--layers",
+        metavar="N",
+        rich_help_panel=RATE,
+        show_default="12",
+        help="Layers to code at most; easy frames take fewer.",
+    ),
 ]
 Bitrate = Annotated[
     float | None,

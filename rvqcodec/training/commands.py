@@ -108,7 +108,7 @@ def export(
     source: Annotated[str, typer.Argument(help="A checkpoint (.pt), a weights file or a model's name.")],
     corpus: Annotated[Path, typer.Argument(help="The corpus folder.")],
     folder: Annotated[Path, typer.Option("-o", "--output", help="Where to write.")] = Path(),
-    name: Annotated[str, typer.Option(help="The model's name and that of its files.")] = "rvq48-v1",
+    name: Annotated[str, typer.Option(help="The model's name and that of its files.")] = DEFAULT_MODEL,
     minutes: Annotated[float, typer.Option(min=0, help="Time for counting codes.")] = 10.0,
     clips: Annotated[int, typer.Option(min=0, help="Held-out clips of each kind to measure.")] = 4,
     before: Annotated[str, typer.Option(help="What the run started from: a sentence for the card.")] = "",

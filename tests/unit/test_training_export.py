@@ -121,6 +121,18 @@ def test_export_writes_three_files_that_fit(monkeypatch, tmp_path, corpus, codec
     assert "| speech | 1 | 3 | 1.50 | 3.00 | 0.200 |" in card
 
 
+def test_a_shipped_model_is_calibrated_anew_beside_its_weights(monkeypatch, tmp_path, corpus, codec):
+    weights = tmp_path / "small.safetensors"
+    save_model(codec, weights)
+    before = weights.read_bytes()
+    monkeypatch.setattr("rvqcodec.training.corpus.open_corpus", lambda _: corpus)
+    result = CliRunner().invoke(app, ["finish", str(tmp_path), "--model", str(weights)], catch_exceptions=False)
+    assert result.stdout.split() == [str(weights.with_suffix(".finish.json"))]
+    config = load_model(read_model_file(weights), "cpu").config
+    assert len(config.low_exponents) == config.n_codebooks
+    assert weights.read_bytes() == before
+
+
 def test_run_without_a_length_is_a_usage_error(tmp_path):
     result = CliRunner().invoke(app, ["run", str(tmp_path), str(tmp_path)])
     assert result.exit_code == 2
