@@ -18,7 +18,7 @@ def files(tmp_path_factory):
     """Return a recording's .rvq files by entropy mode."""
     folder = tmp_path_factory.mktemp("modes")
     for mode in MODES:
-        assert main(["encode", SPEECH, str(folder / f"{mode}.rvq"), "-n", "3", "--entropy", mode, "-qq"]) == 0
+        assert main(["encode", SPEECH, str(folder / f"{mode}.rvq"), "-n", "6", "--entropy", mode, "-qq"]) == 0
     return folder
 
 
