@@ -9,6 +9,7 @@ import pytest
 from rvqcodec.cli import main
 from rvqcodec.weights.registry import list_models
 
+N_LAYERS = "6"
 SPEECH = str(Path(__file__).parents[1] / "audio/speech.flac")
 MODES = ("raw", "static", "counts", "network", "auto")
 
@@ -18,7 +19,7 @@ def files(tmp_path_factory):
     """Return a recording's .rvq files by entropy mode."""
     folder = tmp_path_factory.mktemp("modes")
     for mode in MODES:
-        assert main(["encode", SPEECH, str(folder / f"{mode}.rvq"), "-n", "6", "--entropy", mode, "-qq"]) == 0
+        assert main(["encode", SPEECH, str(folder / f"{mode}.rvq"), "-n", N_LAYERS, "--entropy", mode, "-qq"]) == 0
     return folder
 
 
@@ -50,7 +51,7 @@ def test_trimming_equals_encoding_in_every_mode(rvq, files, tmp_path):
 def test_resume_tells_modes_apart(rvq, files, tmp_path):
     for mode in MODES:
         shutil.copy(files / f"{mode}.rvq", tmp_path / "speech.rvq")
-        arguments = ("encode", SPEECH, "-o", f"{tmp_path}/", "-n", 3, "--resume", "--json")
+        arguments = ("encode", SPEECH, "-o", f"{tmp_path}/", "-n", N_LAYERS, "--resume", "--json")
         for wanted in MODES[:-1]:
             done = json.loads(rvq(*arguments, "--entropy", wanted).out)
             assert done["status"] == ("skipped" if wanted == mode else "done"), (mode, wanted)
