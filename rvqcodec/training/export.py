@@ -172,7 +172,9 @@ WEAKNESSES = """\
 - About two thirds of the speech is band-limited (16 and 22.05 kHz) and few speakers make up most of it.
 - Music is mostly game soundtracks decoded from Vorbis; full-band lossless music is rare in training.
 - Trained for hours on two CPU cores, orders of magnitude less than the codecs of the literature.
-- A pure tone above 2.6 kHz, with nothing else in the spectrum, comes back 3 to 23 dB too quiet and noisy: no such sound was in training.
+- A pure tone above 2.6 kHz, with nothing else in the spectrum, comes back 3 to 36 dB too quiet and noisy: no such sound was in training.
+- Noise has a fixed pattern: single bins of 75 Hz up to 8 dB off, a weak line at 21.6 kHz, lines at multiples of 50 Hz below 2.6 kHz.
+- A click is smeared over about 20 ms.
 - From about 2.6 kHz up only loudness is coded, 24 bands every 20 ms; the fine structure there is noise, for tonal sounds too."""
 
 
