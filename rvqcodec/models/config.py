@@ -69,9 +69,11 @@ class CodecConfig:
                 len(self.low_exponents),
             }
             <= {0, self.n_codebooks},
-            "exponents are positive": min(self.low_exponents, default=1) > 0,
-            "costs have an entry for each layer and aren't negative": len(self.code_costs) in (0, self.n_codebooks)
-            and min(self.code_costs, default=0) >= 0,
+            "exponents are 0.01 to 2": all(1 <= exponent <= 200 for exponent in self.low_exponents),
+            "noise bands are bands": all(0 <= band <= self.n_bands for band in self.noise_bands),
+            "make-up is within 100 dB": all(abs(gain) <= 1000 for gain in self.makeup_centibels),
+            "costs have an entry for each layer, 0 to 10^9": len(self.code_costs) in (0, self.n_codebooks)
+            and all(0 <= cost <= 10**9 for cost in self.code_costs),
             "kernel_size is odd and above 1": self.kernel_size % 2 == 1 and self.kernel_size > 1,
             "the context is shorter than a block": max(self.encoder_context, self.decoder_context) <= self.frame_rate,
         }

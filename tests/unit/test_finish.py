@@ -96,3 +96,13 @@ def test_a_calibration_measures_and_keeps_the_codes():
     assert len(config.low_exponents) == len(config.noise_bands) == 4
     assert all(50 <= exponent <= 100 for exponent in config.low_exponents)
     assert calibrated.fingerprint == plain.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("name", "bad"),
+    [("noise_bands", 4), ("noise_bands", -1), ("makeup_centibels", 10**30), ("low_exponents", 10**30),
+     ("low_exponents", 0), ("code_costs", 10**30), ("code_costs", -1)],
+)  # fmt: skip
+def test_numbers_past_their_limits_are_refused(name, bad):
+    with pytest.raises(ModelError, match="breaks a rule"):
+        tiny_config(**{name: (1, 1, 1, bad)})
