@@ -37,8 +37,7 @@ def make_model(options: argparse.Namespace) -> None:
     if options.train:
         run(*RVQ, "train", "run", options.corpus, options.checkpoint.parent, "--minutes", options.train,
             "--init", options.init, "--processes", options.jobs)  # fmt: skip
-    weights = data_folder() / f"{options.name}.safetensors"
-    if not weights.is_file():
+    if not (data_folder() / f"{options.name}.md").is_file():  # the card is written last
         run(*RVQ, "train", "export", options.checkpoint, options.corpus, "-o", data_folder(), "--name", options.name,
             "--minutes", options.table_minutes, "--before", options.before, "--entropy-minutes", 0)  # fmt: skip
     if not find_model(options.name).network_paths:

@@ -99,7 +99,9 @@ def recalibrate(model: ModelFile, corpus: Corpus) -> Path:
     config = calibrate(codec, _crops(codec, corpus, CALIBRATION_S)).config
     changes = {name: getattr(config, name) for name in FINISH if getattr(config, name) != getattr(codec.config, name)}
     try:
-        model.finish_path.write_text(json.dumps(changes) + "\n", encoding="utf-8")
+        part = model.finish_path.with_suffix(".part")
+        part.write_text(json.dumps(changes) + "\n", encoding="utf-8")
+        part.replace(model.finish_path)
     except OSError as error:
         raise OutputError(f"cannot write {model.finish_path}: {error}") from error
     return model.finish_path
