@@ -43,7 +43,7 @@ class Finish(nn.Module):
         self.register_buffer("makeup", torch.tensor(gains) / 200, persistent=False)
         exponents = torch.tensor((100, *config.low_exponents))
         self.register_buffer("exponent", exponents / 100 if config.low_exponents else torch.empty(0), persistent=False)
-        self.n_low = round(2 * config.mdct_size * LOW_HZ / config.sample_rate)
+        self.n_low = n_low_bins(config.mdct_size, config.sample_rate)
 
     def forward(self, coefficients: Tensor, n_layers: Tensor, position: Tensor) -> Tensor:
         """Flatten low coefficients, and give unknown ones random signs.
@@ -73,6 +73,11 @@ class Finish(nn.Module):
     def gain(self, n_layers: Tensor) -> Tensor:
         """Return the make-up gain as log10 of an amplitude, [batch, frames, 1], of `n_layers` [batch, frames]."""
         return self.makeup[n_layers][..., None]
+
+
+def n_low_bins(mdct_size: int, sample_rate: int) -> int:
+    """Return how many coefficients of a transform frame lie where codes carry the wave itself."""
+    return round(2 * mdct_size * LOW_HZ / sample_rate)
 
 
 def hash_bits(position: Tensor, n_frames: int, size: int) -> Tensor:

@@ -53,12 +53,20 @@ def run(
     average: Annotated[float, typer.Option(min=0, max=1, help="Decay of the weights' moving average.")] = 0.999,
     width: Annotated[int, typer.Option(min=1, help="Channels of the discriminators.")] = 16,
     stft: Annotated[float, typer.Option(min=0, help="Weight of the complex spectra in the loss.")] = 5.0,
+    mel: Annotated[float, typer.Option(min=0, help="Weight of the mel spectra in the loss.")] = 10.0,
+    waveform: Annotated[
+        float, typer.Option(min=0, help="Weight of the noise-to-signal ratio below 2.6 kHz in the loss.")
+    ] = 0.0,
     skip: Annotated[
         float, typer.Option(min=0, help="New run: let frames skip layers that save less than this share; about 0.8.")
     ] = 0.0,
     energies_scale: Annotated[
         float, typer.Option(min=0.1, max=10, help="New run: scale the envelope's part of the latent.")
     ] = 1.0,
+    low_emphasis: Annotated[
+        float,
+        typer.Option(min=0, max=2, help="New run: weight the latent by frequency to minus this power; about 0.25."),
+    ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of crops and layer counts.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     processes: Annotated[int, typer.Option(min=1, help="Processes of one thread each; CPU only.")] = 1,
@@ -82,7 +90,9 @@ def run(
             weights_decay=average,
             discriminator_width=width,
             seed=seed,
+            mel=mel,
             stft=stft,
+            waveform=waveform,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error
@@ -99,6 +109,7 @@ def run(
             clips=clips,
             skip=skip,
             energies_scale=energies_scale,
+            low_emphasis=low_emphasis,
         )
     )
 

@@ -124,7 +124,7 @@ class Predictor(nn.Module):
             known = F.pad(sums, (0, 0, PADDING, PADDING))[:, near].flatten(2)
             wanted = codes[:, layer, chosen]
             real = wanted < part.output.out_features
-            logits = part(known, number, self.dropout)
+            logits = part(known, number, self.dropout).float()
             total = total + F.cross_entropy(logits[real], wanted[real], reduction="sum")
             count += int(real.sum())
             sums = sums.index_add(1, chosen, own[:, chosen])
@@ -182,7 +182,9 @@ def train_network(
         codes = torch.stack([flat[:, place : place + settings.n_frames].long() for place in places])
         layers = generator.choice(n_layers, min(n_layers, settings.n_layers_a_step), replace=False, p=odds / odds.sum())
         optimizer.zero_grad()
-        torch.stack([predictor.bits(codes, int(layer)) for layer in layers]).mean().backward()
+        with torch.autocast("cpu", torch.bfloat16):
+            losses = [predictor.bits(codes, int(layer)) for layer in layers]
+        torch.stack(losses).mean().backward()
         optimizer.step()
         step += 1
         if progress - told > 1 / TOLD:

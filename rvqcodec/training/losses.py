@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rvqcodec.models.finish import n_low_bins
 from rvqcodec.models.transform import MDCT, BandEnergies
 
 MELS = {2048: 160, 1024: 120, 512: 80, 256: 40, 128: 20, 64: 10}
@@ -19,6 +20,7 @@ COMPRESSION_FLOOR = 1e-7
 COMPLEX_FULL_HZ, COMPLEX_NONE_HZ = 2_000.0, 10_000.0
 PRODUCT_UP_TO = 128
 EDGE = 480
+QUIET, NOISE_FLOOR = 1e-3, 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +94,21 @@ class ReconstructionLoss(nn.Module):
     def __init__(self, sample_rate: int, mdct: MDCT, energies: BandEnergies) -> None:
         super().__init__()
         self.mdct, self.energies = mdct, energies
+        self.n_low = n_low_bins(mdct.size, sample_rate)
         self.spectra = nn.ModuleDict({str(size): ShortTimeSpectrum(size) for size in MELS})
         for size, n_mels in MELS.items():
             self.register_buffer(f"mel_{size}", mel_filters(n_mels, size, sample_rate), persistent=False)
             self.register_buffer(f"weight_{size}", _complex_weights(size, sample_rate), persistent=False)
 
     def forward(self, output: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
-        """Return "mel", "stft" and "energies", scalars, of two waves [batch, n_samples].
+        """Return "mel", "stft", "energies" and "waveform", scalars, of two waves [batch, n_samples].
 
         The windows 2048 and 512 are compared in every step, the others in turns.
         """
         other = OTHER_SCALES[step % len(OTHER_SCALES)]
-        energy = functional.l1_loss(self.energies(self.mdct(output)), self.energies(self.mdct(target)))
+        ours, theirs = self.mdct(output), self.mdct(target)
+        energy = functional.l1_loss(self.energies(ours), self.energies(theirs))
+        waveform = self._noise_to_signal(ours, theirs)
         output, target = output[:, EDGE:-EDGE], target[:, EDGE:-EDGE]
         mels, complexes = [], []
         for size in (*FIXED_SCALES, other):
@@ -112,7 +117,23 @@ class ReconstructionLoss(nn.Module):
             mels.append(functional.l1_loss(self._log_mel(ours, size), self._log_mel(theirs, size)))
             if size in FIXED_SCALES:
                 complexes.append(self._complex(ours, theirs, size))
-        return {"mel": torch.stack(mels).mean(), "stft": torch.stack(complexes).mean(), "energies": energy}
+        return {
+            "mel": torch.stack(mels).mean(),
+            "stft": torch.stack(complexes).mean(),
+            "energies": energy,
+            "waveform": waveform,
+        }
+
+    def _noise_to_signal(self, ours: Tensor, theirs: Tensor) -> Tensor:
+        """Return the mean over latent frames of the noise-to-signal ratio below 2.6 kHz as log10, 0 where it is far below -30 dB.
+
+        Args:
+            ours, theirs: Coefficients [batch, frames * merge, size].
+        """
+        low = [x[..., : self.n_low].unflatten(1, (-1, self.energies.merge)) for x in (ours - theirs, theirs)]
+        noise, signal = (x.square().sum((-2, -1)) for x in low)
+        ratio = noise / (signal + QUIET * signal.mean(1, keepdim=True) + NOISE_FLOOR)
+        return torch.log10(1 + ratio / QUIET).mean()
 
     def mel_distance(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the mean over all six scales of the L1 distance of log10 mel spectra, a measure for evaluation."""

@@ -26,7 +26,7 @@ from rvqcodec.training.corpus import Corpus, open_corpus
 from rvqcodec.training.crops import Crops
 from rvqcodec.training.parallel import Group, join, leave
 from rvqcodec.training.settings import Settings
-from rvqcodec.training.start import let_skip, scale_energies, start_codebooks, start_linear_paths
+from rvqcodec.training.start import emphasise_low, let_skip, scale_energies, start_codebooks, start_linear_paths
 from rvqcodec.training.trainer import Trainer
 from rvqcodec.weights.load import load_model, pick_device
 from rvqcodec.weights.registry import DEFAULT_MODEL, find_model
@@ -57,6 +57,7 @@ class Session:
         clips: Clips of each kind in an evaluation.
         skip: Let a new run's frames skip layers (`start.let_skip`); 0 leaves the codebooks as they are.
         energies_scale: Scale the envelope's part of a new run's latent (`start.scale_energies`).
+        low_emphasis: Weight the waveform's part of a new run's latent by frequency (`start.emphasise_low`); 0 leaves it as it is.
         name: Of a model made from nothing.
         config: Of a model made from nothing; the default model's when absent.
     """
@@ -72,6 +73,7 @@ class Session:
     clips: int = 3
     skip: float = 0.0
     energies_scale: float = 1.0
+    low_emphasis: float = 0.0
     name: str = DEFAULT_MODEL
     config: CodecConfig | None = None
 
@@ -134,6 +136,8 @@ def start(session: Session, corpus: Corpus, device: torch.device) -> tuple[Codec
         start_linear_paths(codec, waves())
     if session.settings.stage == "kmeans" or not codec.quantizer.codebooks.any():
         counts = start_codebooks(codec, waves(), session.settings.seed)
+    if session.low_emphasis:
+        emphasise_low(codec, waves(), session.low_emphasis)
     if session.energies_scale != 1:
         scale_energies(codec, session.energies_scale)
     if session.skip:
@@ -243,6 +247,7 @@ def _describe(session: Session, trainer: Trainer) -> None:
         "processes": session.processes,
         "skip": session.skip,
         "energies_scale": session.energies_scale,
+        "low_emphasis": session.low_emphasis,
         "settings": trainer.settings.as_dict(),
     }
     (session.folder / "run.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")

@@ -29,6 +29,8 @@ class Settings:
         restart_every: Steps between looks for dead codes.
         bf16: Run the branches in bfloat16.
         discriminator_width: Channels of the discriminators.
+        mel, stft, energies, waveform, commitment, adversarial, features: Weights of the losses.
+        finished: Train through the decoder's finish, random signs included.
     """
 
     stage: str = "joint"
@@ -53,6 +55,8 @@ class Settings:
     mel: float = 10.0
     stft: float = 5.0
     energies: float = 5.0
+    waveform: float = 0.0
+    finished: bool = False
     commitment: float = 1.0
     adversarial: float = 0.5
     features: float = 1.0

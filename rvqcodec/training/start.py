@@ -76,8 +76,9 @@ def let_skip(codec: Codec, waves: Iterable[Tensor], share: float) -> Codec:
         left = residual - codebook[codes]
         saved.append(float((residual.square() - left.square()).sum(-1).mean()))
         residual = left
-        codebook[torch.bincount(codes, minlength=len(codebook)).argmin()] = codebook[0].clone()
-        codebook[0] = 0.0
+        if codebook[0].any():
+            codebook[torch.bincount(codes, minlength=len(codebook)).argmin()] = codebook[0].clone()
+            codebook[0] = 0.0
     stops = codec.config.search_stops
     costs = [
         0 if layer < stops[0] else round(100 * share * saved[codec.config.search_depth(layer + 1) - 1])
@@ -89,12 +90,37 @@ def let_skip(codec: Codec, waves: Iterable[Tensor], share: float) -> Codec:
 
 
 @torch.no_grad()
-def scale_energies(codec: Codec, factor: float) -> None:
-    """Scale the envelope's part of the latent and all that reads it: the search alone sees a difference, it minds the envelope less."""
+def emphasise_low(codec: Codec, waves: Iterable[Tensor], power: float) -> None:
+    """Weight the waveform's part of the latent by frequency to -`power`, its variance kept: the search minds low frequencies more.
+
+    Args:
+        codec: A trained codec.
+        waves: Batches [batch, n_samples] of training audio.
+        power: Around 0.25.
+    """
     first = codec.config.waveform_dim
-    codec.encoder.energies.scale.mul_(factor)
-    codec.decoder.energies.scale.mul_(factor)
-    codec.encoder.head.weight[first:].mul_(factor)
-    codec.encoder.head.bias[first:].mul_(factor)
-    codec.quantizer.codebooks[..., first:].mul_(factor)
-    codec.decoder.latent_in.weight[:, first:].div_(factor)
+    linear = codec.encoder.linear.weight.square()
+    number = (torch.arange(codec.config.mdct_size, device=linear.device) + 0.5).repeat(codec.config.merge)
+    weights = ((linear * number).sum(1) / linear.sum(1)) ** -power
+    variance = torch.cat([codec.encoder(wave).flatten(0, 1) for wave in waves])[:, :first].var(0)
+    weights *= (variance.sum() / (weights.square() * variance).sum()).sqrt()
+    _scale_latent(codec, weights, 1.0)
+
+
+@torch.no_grad()
+def scale_energies(codec: Codec, factor: float) -> None:
+    """Scale the envelope's part of the latent: the search minds the envelope less or more."""
+    _scale_latent(codec, codec.silence.new_ones(codec.config.waveform_dim), factor)
+
+
+def _scale_latent(codec: Codec, waveform: Tensor, energies: float) -> None:
+    """Scale the latent, its waveform part by [waveform_dim], and all that reads it, so that the search alone sees a difference."""
+    factors = torch.cat([waveform, waveform.new_full((codec.config.n_bands,), energies)])
+    codec.encoder.linear.weight.mul_(waveform[:, None])
+    codec.decoder.linear.weight.div_(waveform)
+    for side in (codec.encoder, codec.decoder):
+        side.energies.scale.mul_(energies)
+    codec.encoder.head.weight.mul_(factors[:, None])
+    codec.encoder.head.bias.mul_(factors)
+    codec.quantizer.codebooks.mul_(factors)
+    codec.decoder.latent_in.weight.div_(factors[:, None])

@@ -147,7 +147,9 @@ class Trainer:
         quantized = quantize(self.codec.quantizer.codebooks, latent.detach(), n_layers, self.codec.quantizer.costs)
         straight_through = latent + (quantized.total - latent).detach()
         counts = n_layers[:, None].expand(latent.shape[:2])
-        output = self.codec.decoder(straight_through, counts, position=self._positions())
+        output = self.codec.decoder(
+            straight_through, counts, position=self._positions() if self.settings.finished else None
+        )
         return output, quantized, functional.mse_loss(latent, quantized.total)
 
     def _positions(self) -> Tensor:
