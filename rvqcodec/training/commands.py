@@ -123,6 +123,9 @@ def export(
     minutes: Annotated[float, typer.Option(min=0, help="Time for counting codes.")] = 10.0,
     clips: Annotated[int, typer.Option(min=0, help="Held-out clips of each kind to measure.")] = 4,
     before: Annotated[str, typer.Option(help="What the run started from: a sentence for the card.")] = "",
+    base: Annotated[
+        str, typer.Option(help="A model in the folder: weights that are the same there are left out of the file.")
+    ] = "",
     entropy_minutes: Annotated[
         float,
         typer.Option(min=0, help="Training of the entropy network, after 40 minutes that code the corpus; 0: none."),
@@ -133,7 +136,7 @@ def export(
     from rvqcodec.training.export import Export, export
 
     request = Export(
-        source=source, corpus=corpus, folder=folder, name=name, minutes=minutes, clips=clips, before=before
+        source=source, corpus=corpus, folder=folder, name=name, minutes=minutes, clips=clips, before=before, base=base
     )
     weights, *others = export(request)
     for path in (weights, *others):

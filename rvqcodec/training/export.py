@@ -48,6 +48,7 @@ class Export:
         minutes: Time for counting codes.
         clips: Held-out clips of each kind to measure, 0 for none.
         before: What the run started from, a sentence for the card.
+        base: A model in `folder` with all of its weights, to store only what differs from it.
     """
 
     source: str
@@ -57,6 +58,7 @@ class Export:
     minutes: float = 10.0
     clips: int = 4
     before: str = ""
+    base: str = ""
 
 
 def export(request: Export) -> tuple[Path, Path, Path]:
@@ -76,7 +78,7 @@ def export(request: Export) -> tuple[Path, Path, Path]:
     weights = request.folder / f"{request.name}.safetensors"
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
-        save_model(codec, weights)
+        save_model(codec, weights, request.base)
         model = read_model_file(weights)
         codec = load_model(model, "cpu")
         counts = _count(codec, corpus, request.minutes)

@@ -125,10 +125,9 @@ class ReconstructionLoss(nn.Module):
         }
 
     def _noise_to_signal(self, ours: Tensor, theirs: Tensor) -> Tensor:
-        """Return the mean over latent frames of the noise-to-signal ratio below 2.6 kHz as log10, 0 where it is far below -30 dB.
+        """Return the mean over latent frames of the noise-to-signal ratio of coefficients [batch, frames * merge, size].
 
-        Args:
-            ours, theirs: Coefficients [batch, frames * merge, size].
+        Taken below 2.6 kHz, as log10; 0 where it is far below -30 dB.
         """
         low = [x[..., : self.n_low].unflatten(1, (-1, self.energies.merge)) for x in (ours - theirs, theirs)]
         noise, signal = (x.square().sum((-2, -1)) for x in low)

@@ -13,7 +13,7 @@ from rvqcodec.errors import DeviceError, ModelError
 from rvqcodec.models.batching import Batcher
 from rvqcodec.models.codec import Codec
 from rvqcodec.models.config import CodecConfig
-from rvqcodec.weights.registry import ModelFile
+from rvqcodec.weights.registry import SUFFIX, ModelFile, read_model_file
 
 MAX_REASON = 200
 FULL_PRECISION = ("quantizer.codebooks", "silence")
@@ -33,7 +33,7 @@ def load_model(model: ModelFile, device: str = "auto") -> Codec:
     target = pick_device(device)
     codec = Codec(CodecConfig.from_json(model.config), model.name)  # on "meta" it would take 1.6 s instead of 0.2
     try:
-        tensors = safetensors.load_file(model.path)
+        tensors = load_tensors(model)
         codec.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
     except (OSError, SafetensorError, RuntimeError) as error:
         reason = " ".join(str(error).split())
@@ -63,17 +63,45 @@ def pick_device(device: str) -> torch.device:
     return chosen
 
 
-def save_model(codec: Codec, path: Path) -> None:
-    """Write a codec's weights: matrices in float16, codebooks, silence and vectors in float32.
+def load_tensors(model: ModelFile) -> dict[str, Tensor]:
+    """Return the weights of a model as they are stored, those of its base among them.
 
     Raises:
+        ModelError: The base isn't there.
+        OSError, SafetensorError: A file can't be read.
+    """
+    base = safetensors.load_file(model.base_path) if model.base_path else {}
+    return base | safetensors.load_file(model.path)
+
+
+def save_model(codec: Codec, path: Path, base: str = "") -> None:
+    """Write a codec's weights: matrices in float16, codebooks, silence and vectors in float32.
+
+    Args:
+        codec: The codec.
+        path: Of the file.
+        base: A model in the same folder that holds all of its weights: what is equal there is left out.
+
+    Raises:
+        ModelError: The base isn't there, or has a base itself.
         OSError: The file can't be written.
     """
     tensors = {key: _stored(key, value) for key, value in codec.state_dict().items()}
     metadata = {"name": codec.name, "fingerprint": codec.fingerprint, "config": codec.config.to_json()}
+    if base:
+        shared = read_model_file(path.with_name(base + SUFFIX))
+        if shared.base:
+            raise ModelError(f"{base} holds only a part of its own weights, it can't be a base")
+        known = load_tensors(shared)
+        tensors = {key: value for key, value in tensors.items() if not _same(value, known.get(key))}
+        metadata["base"] = base
     part = path.with_name(f".{path.name}.part")
     part.write_bytes(safetensors.save(tensors, metadata))
     part.replace(path)
+
+
+def _same(value: Tensor, other: Tensor | None) -> bool:
+    return other is not None and value.dtype == other.dtype and torch.equal(value, other)
 
 
 def _stored(key: str, value: Tensor) -> Tensor:

@@ -20,12 +20,16 @@ FINISH = ("noise_bands", "makeup_centibels", "low_exponents")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """One model on disk: its name, what its codes mean, its weights and its configuration as JSON."""
+    """One model on disk: its name, what its codes mean, its weights and its configuration as JSON.
+
+    `base` names the model beside it whose weights it has where it holds none of its own; "" where it holds all.
+    """
 
     name: str
     fingerprint: str
     path: Path
     config: str
+    base: str = ""
 
     @property
     def tables_path(self) -> Path:
@@ -38,6 +42,22 @@ class ModelFile:
         pattern = re.compile(re.escape(self.path.stem) + r"\.network-(\d{1,4})" + re.escape(SUFFIX))
         found = ((match, path) for path in self.path.parent.iterdir() if (match := pattern.fullmatch(path.name)))
         return [path for _, path in sorted((int(match[1]), path) for match, path in found)]
+
+    @property
+    def base_path(self) -> Path | None:
+        """The weights file beside this one that holds what this one lacks, or None.
+
+        Raises:
+            ModelError: It isn't there.
+        """
+        if not self.base:
+            return None
+        path = self.path.parent / (Path(self.base).name + SUFFIX)
+        if self.base != Path(self.base).name or not path.is_file():
+            raise ModelError(
+                f"the weights of {self.name} need those of {self.base!r} beside them in {self.path.parent}"
+            )
+        return path
 
     @property
     def finish_path(self) -> Path:
@@ -122,7 +142,9 @@ def read_model_file(path: Path, *, finished: bool = True) -> ModelFile:
     config = metadata["config"]
     if finished and finish_of(path).is_file():
         config = _finished(config, finish_of(path))
-    return ModelFile(name=name, fingerprint=metadata["fingerprint"], path=path, config=config)
+    return ModelFile(
+        name=name, fingerprint=metadata["fingerprint"], path=path, config=config, base=metadata.get("base", "")
+    )
 
 
 def _finished(config: str, path: Path) -> str:

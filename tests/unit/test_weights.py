@@ -55,6 +55,33 @@ def test_weights_that_do_not_fit_are_refused(path):
         load_model(read_model_file(path), "cpu")
 
 
+def test_what_a_base_holds_is_left_out(path):
+    changed = tiny_codec()
+    with torch.no_grad():
+        changed.decoder.head.weight.add_(1.0)
+        changed.quantizer.codebooks.mul_(0.5)
+    changed.name = "changed"
+    other = path.with_name("changed.safetensors")
+    save_model(changed, other, "tiny")
+    assert set(safetensors.load_file(other)) == {"decoder.head.weight", "quantizer.codebooks"}
+    found, whole = load_model(read_model_file(other), "cpu"), path.with_name("whole.safetensors")
+    save_model(changed, whole)
+    expected = load_model(read_model_file(whole), "cpu").state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in found.state_dict().items())
+    with pytest.raises(ModelError, match="can't be a base"):
+        save_model(changed, path.with_name("third.safetensors"), "changed")
+    path.unlink()
+    with pytest.raises(ModelError, match="need those of 'tiny' beside them"):
+        load_model(read_model_file(other), "cpu")
+
+
+def test_a_base_is_looked_for_in_the_same_folder(path):
+    tensors = safetensors.load_file(path)
+    safetensors.save_file(tensors, path, {**read_metadata(path), "base": f"../{path.parent.name}/tiny"})
+    with pytest.raises(ModelError, match="beside them"):
+        load_model(read_model_file(path), "cpu")
+
+
 @pytest.mark.parametrize(
     "data",
     [
