@@ -1,6 +1,6 @@
 """Makes a release of weights in one go, from a checkpoint or with training first, and measures it.
 
-    python benchmarks/release.py CHECKPOINT --name rvq48-v3 --corpus corpus --work work [--train 60 --init rvq48-v2]
+    python benchmarks/release.py CHECKPOINT --name rvq48-v4 --corpus corpus --work work [--train 60 --init rvq48-v3]
 
 Trains (with --train MINUTES, into CHECKPOINT's folder; a run there goes on), then writes into the package what a model is: weights, static
 tables, card, entropy network with its card. Then its golden vectors, the evaluation on the held-out clips beside the models before it and
@@ -39,7 +39,8 @@ def make_model(options: argparse.Namespace) -> None:
             "--init", options.init, "--processes", options.jobs)  # fmt: skip
     if not (data_folder() / f"{options.name}.md").is_file():  # the card is written last
         run(*RVQ, "train", "export", options.checkpoint, options.corpus, "-o", data_folder(), "--name", options.name,
-            "--minutes", options.table_minutes, "--before", options.before, "--entropy-minutes", 0)  # fmt: skip
+            "--minutes", options.table_minutes, "--before", options.before, "--base", options.base,
+            "--entropy-minutes", 0)  # fmt: skip
     if not find_model(options.name).network_paths:
         start = ["--init", options.network_init] if options.network_init else []
         run(*RVQ, "train", "entropy", options.corpus, options.work / f"{options.name}.codes", "--model", options.name,
@@ -73,6 +74,9 @@ def main() -> None:
     parser.add_argument("--train", type=float, default=0, help="minutes of joint training first")
     parser.add_argument("--init", default=DEFAULT_MODEL, help="what a new run starts from")
     parser.add_argument("--before", default="", help="what the run started from, a sentence for the card")
+    parser.add_argument(
+        "--base", default="", help="a model of the package: weights that are the same there are left out"
+    )
     parser.add_argument("--beside", nargs="*", default=[DEFAULT_MODEL], help="models to compare with")
     parser.add_argument("--table-minutes", type=float, default=10)
     parser.add_argument("--code-minutes", type=float, default=40)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,8 @@ from rvqcodec.errors import ModelError
 
 MAX_WEIGHTS = 1 << 28
 MAX_BLOCKS = 64
+PITCH_RATE, PITCH_PIECES, PITCH_REACH_S = 8_000, 4, 0.06
+"""Of the comb filter (`pitch`): the sample rate that it works at, its pieces of a latent frame, and how far a sample depends on others."""
 BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102, 122, 146, 174, 208, 248, 284, 320)
 
 
@@ -22,9 +25,10 @@ class CodecConfig:
     """Sizes of the default model family: MDCT, linear path, band energies, ConvNeXt branches and RVQ.
 
     Frames are latent frames unless they are called transform frames; `merge` transform frames make one latent frame.
-    `noise_bands` and `makeup_centibels` finish a decoded spectrum (`finish`), one entry for each number of layers from 1 on:
-    the first band that is noise, by how much it is too quiet, and the exponent in hundredths that its low coefficients are raised to;
-    they are measured after training (`calibration`).
+    `noise_bands`, `makeup_centibels` and `low_exponents` finish a decoded spectrum (`finish`), one entry for each number of layers from 1
+    on: the first band that is noise, by how much it is too quiet, and the exponent in hundredths that its low coefficients are raised
+    to. `pitch_strengths`, in hundredths, tells how strong the comb filter on the decoded wave is (`pitch`). All are measured after
+    training (`calibration`).
     `code_costs`, one for each layer: entry 0 of each codebook is the zero vector, and the search takes another one only where that
     saves more squared error of the latent than so many hundredths. So a frame gets the layers that it needs, and what 0 says is
     left to the entropy coder, which soon takes it for granted.
@@ -53,6 +57,7 @@ class CodecConfig:
     noise_bands: tuple[int, ...] = ()
     makeup_centibels: tuple[int, ...] = ()
     low_exponents: tuple[int, ...] = ()
+    pitch_strengths: tuple[int, ...] = ()
     code_costs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -63,13 +68,17 @@ class CodecConfig:
             "a second holds whole frames": self.sample_rate % self.hop_length == 0,
             "band edges rise from 0 to mdct_size": _rises(self.band_edges, 0, self.mdct_size),
             "search stops rise to n_codebooks": _rises((0, *self.search_stops), 0, self.n_codebooks),
-            "noise, make-up and exponents have an entry for each number of layers": {
+            "noise, make-up, exponents and strengths have an entry for each number of layers": {
                 len(self.noise_bands),
                 len(self.makeup_centibels),
                 len(self.low_exponents),
+                len(self.pitch_strengths),
             }
             <= {0, self.n_codebooks},
             "exponents are 0.01 to 2": all(1 <= exponent <= 200 for exponent in self.low_exponents),
+            "strengths are 0 to 1": all(0 <= strength <= 100 for strength in self.pitch_strengths),
+            "a comb filter takes multiples of 8 kHz, and quarters of a latent frame": not self.pitch_strengths
+            or self.takes_pitch_filter,
             "noise bands are bands": all(0 <= band <= self.n_bands for band in self.noise_bands),
             "make-up is within 100 dB": all(abs(gain) <= 1000 for gain in self.makeup_centibels),
             "costs have an entry for each layer, 0 to 10^9": len(self.code_costs) in (0, self.n_codebooks)
@@ -86,6 +95,12 @@ class CodecConfig:
         broken = [rule for rule, holds in checks.items() if not holds]
         if broken:
             raise ModelError(f"the model's configuration breaks a rule: {broken[0]}")
+
+    @property
+    def takes_pitch_filter(self) -> bool:
+        """Whether the pieces of a latent frame are whole samples at the comb filter's rate."""
+        factor = self.sample_rate // PITCH_RATE
+        return factor * PITCH_RATE == self.sample_rate and self.hop_length % (PITCH_PIECES * factor) == 0
 
     @property
     def hop_length(self) -> int:
@@ -114,8 +129,9 @@ class CodecConfig:
 
     @property
     def decoder_context(self) -> int:
-        """Frames on each side that a decoded frame depends on (blocks, input convolution, transform overlap)."""
-        return self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1) + 1
+        """Frames on each side that a decoded frame depends on (blocks, input convolution, transform overlap, comb filter)."""
+        pitch = math.ceil(PITCH_REACH_S * self.frame_rate) if self.pitch_strengths else 0
+        return self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1) + 1 + pitch
 
     def _n_blocks(self) -> tuple[int, ...]:
         encoder, decoder = "encoder_fine_blocks encoder_coarse_blocks", "decoder_coarse_blocks decoder_fine_blocks"

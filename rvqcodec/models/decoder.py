@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from rvqcodec.models.blocks import convnext
 from rvqcodec.models.config import CodecConfig
 from rvqcodec.models.finish import Finish
+from rvqcodec.models.pitch import PitchFilter
 from rvqcodec.models.transform import MDCT, BandEnergies, expand
 
 
@@ -21,6 +22,7 @@ class Decoder(nn.Module):
         self.mdct = MDCT(config.mdct_size)
         self.energies = BandEnergies(config.band_edges, config.merge)
         self.finish = Finish(config)
+        self.pitch = PitchFilter(config)
         self.linear = nn.Linear(config.waveform_dim, config.merge * config.mdct_size, bias=False)
         self.latent_in = nn.Conv1d(config.latent_dim, coarse, kernel, padding=kernel // 2)
         self.layers_scale = nn.Embedding(config.n_codebooks + 1, coarse)
@@ -59,7 +61,8 @@ class Decoder(nn.Module):
         if sounding is not None:
             silent = ~sounding.repeat_interleave(self.config.merge, 1)
             coefficients = coefficients.masked_fill(silent[..., None], 0.0)
-        return self.mdct.inverse(coefficients)
+        wave = self.mdct.inverse(coefficients)
+        return wave if position is None else self.pitch(wave, n_layers, sounding)
 
     def branch(self, latent: Tensor, n_layers: Tensor) -> tuple[Tensor, Tensor]:
         """Return companded coefficients [batch, frames * merge, mdct_size] and a correction [batch, frames, bands]."""

@@ -9,11 +9,14 @@ import torch
 from torch import Tensor
 
 from rvqcodec.models.codec import Codec
+from rvqcodec.models.config import CodecConfig
+from rvqcodec.models.pitch import PitchFilter
 
 UNKNOWN = 0.15
 QUIET = 1e-3
 REPEATED = 0.2
-EXPONENTS = range(50, 105, 5)
+EXPONENTS, STRENGTHS = range(50, 105, 5), range(0, 45, 5)
+"""Stronger combs bring fewer than 12 layers nearer still, and PESQ up by 0.04, but voices get blurred: Zimtohrli and STOI fall."""
 LOWEST_HZ = 900
 """Below, a voice's pitch is better wrong than whispered."""
 
@@ -41,10 +44,51 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
         noise_bands=codec.config.noise_bands or tuple(noise),
         makeup_centibels=tuple(makeup),
         low_exponents=tuple(exponents),
+        pitch_strengths=(),
     )
-    calibrated = Codec(config, codec.name)
-    calibrated.load_state_dict(codec.state_dict())
-    return calibrated.to(wave.device).eval().requires_grad_(False)
+    calibrated = _with(codec, config)
+    if not config.takes_pitch_filter:
+        return calibrated
+    with torch.inference_mode():
+        strengths = _strengths(calibrated, wave, codes)
+    return _with(codec, dataclasses.replace(config, pitch_strengths=strengths))
+
+
+def _with(codec: Codec, config: CodecConfig) -> Codec:
+    """Return the codec with another configuration of the same shape."""
+    changed = Codec(config, codec.name)
+    changed.load_state_dict(codec.state_dict())
+    return changed.to(codec.silence.device).eval().requires_grad_(False)
+
+
+def _strengths(codec: Codec, wave: Tensor, codes: Tensor) -> tuple[int, ...]:
+    """Return the strengths of the comb filter, in hundredths, that bring the low coefficients nearest to the original's.
+
+    Args:
+        codec: Calibrated but for them.
+        wave: As for `calibrate`.
+        codes: All of its codes, [batch, layers, frames].
+    """
+    config = codec.config
+    comb = PitchFilter(dataclasses.replace(config, pitch_strengths=(100,) * config.n_codebooks)).to(wave.device)
+    decoder = codec.decoder
+    n_low, position = decoder.finish.n_low, torch.zeros(len(wave), dtype=torch.int64, device=wave.device)
+    original = decoder.mdct(wave)[..., :n_low]
+    power = original.square().sum(-1)
+    loud = power > QUIET * power.mean()
+    strengths = []
+    for n_layers in range(1, config.n_codebooks + 1):
+        latent = codec.quantizer.decode(codes[:, :n_layers])
+        counts = torch.full(latent.shape[:2], n_layers, device=wave.device)
+        decoded = decoder(latent, counts, position=position)
+        filtered = comb(decoded, counts)
+        missed, change = original - decoder.mdct(decoded)[..., :n_low], decoder.mdct(filtered - decoded)[..., :n_low]
+        errors = [
+            torch.log((missed - strength / 100 * change).square().sum(-1)[loud] / power[loud]).mean()
+            for strength in STRENGTHS
+        ]
+        strengths.append(STRENGTHS[int(torch.stack(errors).argmin())])
+    return tuple(strengths)
 
 
 def _first_noise(codec: Codec, original: Tensor, decoded: Tensor) -> int:

@@ -43,7 +43,8 @@ SESSIONS = [
     (
         "encode a.wav --model nope",
         6,
-        "rvq: no model is called 'nope'\nhint: known models: rvq48-v1, rvq48-v2 (rvq models list), or the path of a .safetensors file\n",
+        "rvq: no model is called 'nope'\nhint: known models: rvq48-v1, rvq48-v2, rvq48-v3 "
+        "(rvq models list), or the path of a .safetensors file\n",
     ),
     ("decode absent.rvq", 4, "rvq: absent.rvq: no such file or directory\n"),
     ("decode text.wav out.wav --end 3 --duration 2", 2, "rvq: --end and --duration exclude each other\n"),
