@@ -113,7 +113,7 @@ class _Pool:
     def _start(self, group: list[Job]) -> None:
         ours, theirs = _spawn.Pipe()
         process = _spawn.Process(target=_serve, args=(theirs, self._work), daemon=True)
-        with _interrupts_ignored():
+        with interrupts_ignored():
             process.start()
         theirs.close()
         worker = _Worker(process, ours)
@@ -180,8 +180,8 @@ def _ending(status: int | None) -> str:
 
 
 @contextlib.contextmanager
-def _interrupts_ignored() -> Iterator[None]:
-    """Start processes that ignore Ctrl-C from their first moment on: the parent ends them."""
+def interrupts_ignored() -> Iterator[None]:
+    """Let nothing inside be cut off by Ctrl-C; processes started here ignore it from their first moment on, the parent ends them."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return

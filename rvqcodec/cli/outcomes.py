@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol, TextIO
 
 from rvqcodec.batch.job import Done, Job
+from rvqcodec.batch.workers import interrupts_ignored
 from rvqcodec.cli.entry import UsageError, problem_of
 from rvqcodec.cli.report import PARTLY_FAILED, Bar, Report
 from rvqcodec.cli.text import format_rates, format_size, format_table, shown
@@ -162,12 +163,14 @@ def report_file(path: Path | None, *, overwrite: bool) -> Iterator[Rows]:
         raise UsageError(f"--report {path}: a report ends in .csv or .json")
     cut_short = None
     with (
+        contextlib.ExitStack() as at_end,
         atomic_output(path, overwrite=overwrite) as part,
         part.open("w", encoding="utf-8", errors="surrogateescape", newline="") as file,
     ):
         try:
             yield kind(file)
         except BaseException as error:  # what was done until then stays worth telling
+            at_end.enter_context(interrupts_ignored())  # a second Ctrl-C would take the report away
             cut_short = error
     if cut_short is not None:
         raise cut_short
@@ -223,7 +226,8 @@ class Teller:
 
     def cut_short(self) -> None:
         """End the report of a run that is interrupted: it tells what was done until then."""
-        self._rows.end({**self.totals.fields(), "interrupted": True})
+        with interrupts_ignored():
+            self._rows.end({**self.totals.fields(), "interrupted": True})
 
     def end(self, *, with_table: bool) -> int:
         """Tell the totals and return the exit status: a single job's own, 3 when any of several failed."""
