@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 DRAWN = ("visqol", "zimtohrli", "pesq_wb", "mel_distance")
-COLOURS = ("#0b62a8", "#d1495b", "#2e8540", "#8c4fa8")
+COLOURS = ("#0b62a8", "#d1495b", "#2e8540", "#8c4fa8", "#3aafa9", "#a0522d", "#111111")
 TICKS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 STYLES = {"opus": ("#e08a00", "s", "--"), "mp3": ("#777777", "^", ":")}
 
@@ -37,7 +37,7 @@ def _figure(rows: Rows, measure: str, kinds: list[str], path: Path) -> None:
     figure, panels = plt.subplots(1, len(kinds), figsize=(0.8 + 4.1 * len(kinds), 4.4), sharey=True, squeeze=False)
     codecs = list(dict.fromkeys(row.codec for row in rows))
     models = [codec for codec in codecs if codec not in STYLES]
-    styles = STYLES | {codec: (COLOURS[place % 4], "o", "-") for place, codec in enumerate(models)}
+    styles = STYLES | {codec: (COLOURS[place % len(COLOURS)], "o", "-") for place, codec in enumerate(models)}
     for panel, kind in zip(panels[0], kinds, strict=True):
         for codec in codecs:
             _curve(panel, rows, measure, kind, codec, styles[codec])
@@ -53,8 +53,11 @@ def _figure(rows: Rows, measure: str, kinds: list[str], path: Path) -> None:
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel(TITLES[measure] + (" (less is better)" if measure == "mel_distance" else ""))
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="lower center", ncols=min(5, len(labels)), frameon=False, fontsize=10)
-    figure.tight_layout(rect=(0, 0.07, 1, 1))
+    figure.legend(
+        handles, labels, loc="lower center", ncols=min(2 * len(kinds) + 1, len(labels)), frameon=False, fontsize=10
+    )
+    n_lines = -(-len(labels) // (2 * len(kinds) + 1))
+    figure.tight_layout(rect=(0, 0.02 + 0.06 * n_lines, 1, 1))
     figure.savefig(path, dpi=100, bbox_inches="tight")
     plt.close(figure)
 
