@@ -53,10 +53,9 @@ def _figure(rows: Rows, measure: str, kinds: list[str], path: Path) -> None:
         panel.grid(alpha=0.3)
     panels[0][0].set_ylabel(TITLES[measure] + (" (less is better)" if measure == "mel_distance" else ""))
     handles, labels = panels[0][0].get_legend_handles_labels()
-    figure.legend(
-        handles, labels, loc="lower center", ncols=min(2 * len(kinds) + 1, len(labels)), frameon=False, fontsize=10
-    )
-    n_lines = -(-len(labels) // (2 * len(kinds) + 1))
+    n_columns = min(2 * len(kinds) + 1, len(labels))
+    figure.legend(handles, labels, loc="lower center", ncols=n_columns, frameon=False, fontsize=10)
+    n_lines = -(-len(labels) // n_columns)
     figure.tight_layout(rect=(0, 0.02 + 0.06 * n_lines, 1, 1))
     figure.savefig(path, dpi=100, bbox_inches="tight")
     plt.close(figure)

@@ -83,13 +83,15 @@ def save_model(codec: Codec, path: Path, base: str = "") -> None:
         base: A model in the same folder that holds all of its weights: what is equal there is left out.
 
     Raises:
-        ModelError: The base isn't there, or has a base itself.
+        ModelError: The base isn't there, is the file itself, or has a base itself.
         OSError: The file can't be written.
     """
     tensors = {key: _stored(key, value) for key, value in codec.state_dict().items()}
     metadata = {"name": codec.name, "fingerprint": codec.fingerprint, "config": codec.config.to_json()}
     if base:
         shared = read_model_file(path.with_name(base + SUFFIX))
+        if shared.path == path:
+            raise ModelError(f"{base} can't be its own base")
         if shared.base:
             raise ModelError(f"{base} holds only a part of its own weights, it can't be a base")
         known = load_tensors(shared)

@@ -70,6 +70,10 @@ def test_what_a_base_holds_is_left_out(path):
     assert all(torch.equal(value, expected[key]) for key, value in found.state_dict().items())
     with pytest.raises(ModelError, match="can't be a base"):
         save_model(changed, path.with_name("third.safetensors"), "changed")
+    before = path.read_bytes()
+    with pytest.raises(ModelError, match="its own base"):
+        save_model(tiny_codec(), path, "tiny")
+    assert path.read_bytes() == before
     path.unlink()
     with pytest.raises(ModelError, match="need those of 'tiny' beside them"):
         load_model(read_model_file(other), "cpu")
