@@ -30,7 +30,6 @@ class Settings:
         bf16: Run the branches in bfloat16.
         discriminator_width: Channels of the discriminators.
         mel, stft, energies, waveform, commitment, adversarial, features: Weights of the losses.
-        finished: Train through the decoder's finish, random signs included.
     """
 
     stage: str = "joint"
@@ -56,7 +55,6 @@ class Settings:
     stft: float = 5.0
     energies: float = 5.0
     waveform: float = 0.0
-    finished: bool = False
     commitment: float = 1.0
     adversarial: float = 0.5
     features: float = 1.0

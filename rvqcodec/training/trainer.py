@@ -24,7 +24,7 @@ ALL_LAYERS_SHARE = 0.4
 BETAS = (0.8, 0.99)
 MOST_SKIPPED = 20
 DIVERGED = 2.0
-LAYER_STREAM, POSITION_STREAM = 1 << 20, 1 << 30
+LAYER_STREAM = 1 << 20
 
 
 class Trainer:
@@ -147,16 +147,8 @@ class Trainer:
         quantized = quantize(self.codec.quantizer.codebooks, latent.detach(), n_layers, self.codec.quantizer.costs)
         straight_through = latent + (quantized.total - latent).detach()
         counts = n_layers[:, None].expand(latent.shape[:2])
-        output = self.codec.decoder(
-            straight_through, counts, position=self._positions() if self.settings.finished else None
-        )
+        output = self.codec.decoder(straight_through, counts)
         return output, quantized, functional.mse_loss(latent, quantized.total)
-
-    def _positions(self) -> Tensor:
-        """Return a place in the audio for each item, int64 [items]: the noise of the decoder's finish is part of what it learns with."""
-        generator = np.random.default_rng([self.settings.seed, self.step_number, POSITION_STREAM])
-        places = generator.integers(0, POSITION_STREAM, self.settings.batch)
-        return torch.from_numpy(np.split(places, self.group.size)[self.group.rank]).to(self.device)
 
     def _judge(self, output: Tensor, wave: Tensor, factor: float) -> dict[str, Tensor]:
         """Train the discriminator and return the decoder's adversarial losses."""
