@@ -27,8 +27,8 @@ class CodecConfig:
     Frames are latent frames unless they are called transform frames; `merge` transform frames make one latent frame.
     `noise_bands`, `makeup_centibels` and `low_exponents` finish a decoded spectrum (`finish`), one entry for each number of layers from 1
     on: the first band that is noise, by how much it is too quiet, and the exponent in hundredths that its low coefficients are raised
-    to. `pitch_strengths`, in hundredths, tells how strong the comb filter on the decoded wave is (`pitch`). All are measured after
-    training (`calibration`).
+    to. `pitch_strengths`, in hundredths, tells how strong the comb filter on the decoded wave is (`pitch`), `noise_evenness`, in
+    hundredths, how far noise is evened out (`texture`). All are measured after training (`calibration`).
     `code_costs`, one for each layer: entry 0 of each codebook is the zero vector, and the search takes another one only where that
     saves more squared error of the latent than so many hundredths. So a frame gets the layers that it needs, and what 0 says is
     left to the entropy coder, which soon takes it for granted.
@@ -58,6 +58,7 @@ class CodecConfig:
     makeup_centibels: tuple[int, ...] = ()
     low_exponents: tuple[int, ...] = ()
     pitch_strengths: tuple[int, ...] = ()
+    noise_evenness: tuple[int, ...] = ()
     code_costs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -73,10 +74,15 @@ class CodecConfig:
                 len(self.makeup_centibels),
                 len(self.low_exponents),
                 len(self.pitch_strengths),
+                len(self.noise_evenness),
             }
             <= {0, self.n_codebooks},
             "exponents are 0.01 to 2": all(1 <= exponent <= 200 for exponent in self.low_exponents),
-            "strengths are 0 to 1": all(0 <= strength <= 100 for strength in self.pitch_strengths),
+            "strengths are 0 to 1": all(
+                0 <= strength <= 100 for strength in self.pitch_strengths + self.noise_evenness
+            ),
+            "noise is evened out beside a comb filter, which finds it": not self.noise_evenness
+            or bool(self.pitch_strengths),
             "a comb filter takes multiples of 8 kHz, and quarters of a latent frame": not self.pitch_strengths
             or self.takes_pitch_filter,
             "noise bands are bands": all(0 <= band <= self.n_bands for band in self.noise_bands),
@@ -129,9 +135,14 @@ class CodecConfig:
 
     @property
     def decoder_context(self) -> int:
-        """Frames on each side that a decoded frame depends on (blocks, input convolution, transform overlap, comb filter)."""
+        """Frames on each side that a decoded frame depends on.
+
+        They come from the blocks, the input convolution, the transform's overlap, the comb filter, and the overlap once more where the
+        comb filter's findings change coefficients.
+        """
         pitch = math.ceil(PITCH_REACH_S * self.frame_rate) if self.pitch_strengths else 0
-        return self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1) + 1 + pitch
+        texture = 1 if self.noise_evenness else 0
+        return self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1) + 1 + pitch + texture
 
     def _n_blocks(self) -> tuple[int, ...]:
         encoder, decoder = "encoder_fine_blocks encoder_coarse_blocks", "decoder_coarse_blocks decoder_fine_blocks"

@@ -8,6 +8,7 @@ from rvqcodec.models.blocks import convnext
 from rvqcodec.models.config import CodecConfig
 from rvqcodec.models.finish import Finish
 from rvqcodec.models.pitch import PitchFilter
+from rvqcodec.models.texture import NoiseTexture
 from rvqcodec.models.transform import MDCT, BandEnergies, expand
 
 
@@ -23,6 +24,7 @@ class Decoder(nn.Module):
         self.energies = BandEnergies(config.band_edges, config.merge)
         self.finish = Finish(config)
         self.pitch = PitchFilter(config)
+        self.texture = NoiseTexture(config, self.energies)
         self.linear = nn.Linear(config.waveform_dim, config.merge * config.mdct_size, bias=False)
         self.latent_in = nn.Conv1d(config.latent_dim, coarse, kernel, padding=kernel // 2)
         self.layers_scale = nn.Embedding(config.n_codebooks + 1, coarse)
@@ -58,11 +60,21 @@ class Decoder(nn.Module):
             coefficients = self.finish(coefficients, n_layers, position)
             envelope = envelope + self.finish.gain(n_layers)
         coefficients = self.energies.rescale(coefficients, envelope)
+        wave = self._wave(coefficients, sounding)
+        if position is None or not self.pitch.calibrated:
+            return wave
+        change, correlation = self.pitch(wave, n_layers, sounding)
+        if self.texture.calibrated:
+            coefficients = self.texture(coefficients, envelope, correlation, n_layers)
+            wave = self._wave(coefficients, sounding)
+        return wave + change
+
+    def _wave(self, coefficients: Tensor, sounding: Tensor | None) -> Tensor:
+        """Return the wave of coefficients, zeros for frames that are silent."""
         if sounding is not None:
             silent = ~sounding.repeat_interleave(self.config.merge, 1)
             coefficients = coefficients.masked_fill(silent[..., None], 0.0)
-        wave = self.mdct.inverse(coefficients)
-        return wave if position is None else self.pitch(wave, n_layers, sounding)
+        return self.mdct.inverse(coefficients)
 
     def branch(self, latent: Tensor, n_layers: Tensor) -> tuple[Tensor, Tensor]:
         """Return companded coefficients [batch, frames * merge, mdct_size] and a correction [batch, frames, bands]."""

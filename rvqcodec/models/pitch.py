@@ -30,7 +30,7 @@ AS_GOOD = 0.85
 
 
 class PitchFilter(nn.Module):
-    """Comb filter of a calibrated model, as strong as its number of layers needs; without a calibration it changes nothing."""
+    """Comb filter of a calibrated model, as strong as its number of layers needs."""
 
     strength: Tensor
     low_pass: Tensor
@@ -55,28 +55,34 @@ class PitchFilter(nn.Module):
         self.register_buffer("spread", factor * phases.flip(1).T[:, None].contiguous(), persistent=False)
         self.register_buffer("fade", torch.hann_window(2 * self.hop), persistent=False)
 
-    def forward(self, wave: Tensor, n_layers: Tensor, sounding: Tensor | None = None) -> Tensor:
-        """Return a decoded wave with less noise between its harmonics.
+    @property
+    def calibrated(self) -> bool:
+        """Whether there is a strength for each number of layers."""
+        return len(self.strength) > 0
+
+    def forward(self, wave: Tensor, n_layers: Tensor, sounding: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return what to add to a decoded wave for less noise between its harmonics, and how well it repeats itself at its pitch.
 
         Args:
             wave: [batch, frames * hop_length].
             n_layers: int64 [batch, frames].
             sounding: Frames that aren't silent, bool [batch, frames]; all when absent.
-        """
-        if not len(self.strength):
-            return wave
-        strength = self.strength[n_layers]
-        return self.filtered(wave, strength if sounding is None else strength * sounding)
 
-    def filtered(self, wave: Tensor, strength: Tensor) -> Tensor:
-        """Return the wave filtered with a strength of 0 to 1 for each frame, [batch, frames]."""
+        Returns:
+            The change, of the wave's shape, and the mean correlation of neighbouring periods, [batch, frames].
+        """
+        strength = self.strength[n_layers]
+        return self.change(wave, strength if sounding is None else strength * sounding)
+
+    def change(self, wave: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
+        """Return what `forward` does, with a strength of 0 to 1 for each frame, [batch, frames]."""
         side = self.low_pass.shape[-1] // 2
         low = functional.conv1d(functional.pad(wave, (side, side))[:, None], self.low_pass, stride=self.factor)[:, 0]
         period, correlation = self.pitch(low)
         trust = ((correlation - TRUSTED) / (1 - TRUSTED)).clamp(0.0, 1.0)
         change = self._comb(low, period, trust * strength.repeat_interleave(PIECES, 1))
         phases = functional.conv1d(change[:, None], self.spread, padding=SIDE_TAPS)
-        return wave + phases.transpose(1, 2).flatten(1)
+        return phases.transpose(1, 2).flatten(1), correlation.unflatten(1, (-1, PIECES)).mean(-1)
 
     def pitch(self, low: Tensor) -> tuple[Tensor, Tensor]:
         """Return the period in samples and the correlation over it, both [batch, pieces], of a wave [batch, n] at 8 kHz."""

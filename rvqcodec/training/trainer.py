@@ -64,7 +64,9 @@ class Trainer:
     def _new_discriminator(self) -> Discriminator:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            return Discriminator(self.settings.discriminator_width if self.adversarial else 1).to(self.device)
+            judge = Discriminator(self.settings.discriminator_width if self.adversarial else 1)
+            judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
+            return judge.to(self.device)
 
     def _build_optimizers(self) -> None:
         parameters = {name: value for name, value in self.codec.named_parameters() if value.requires_grad}

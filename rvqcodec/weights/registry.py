@@ -14,7 +14,7 @@ DEFAULT_MODEL = "rvq48-v3"
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 1 << 20
 MAX_NAME_BYTES = 64
-FINISH = ("noise_bands", "makeup_centibels", "low_exponents", "pitch_strengths")
+FINISH = ("noise_bands", "makeup_centibels", "low_exponents", "pitch_strengths", "noise_evenness")
 """Parts of a configuration that a later calibration may replace: what a decoder does at the end, nothing that codes depend on."""
 
 

@@ -20,6 +20,10 @@ def comb():
     return PitchFilter(CONFIG)
 
 
+def combed(wave, n_layers, sounding=None):
+    return wave + comb()(wave, n_layers, sounding)[0]
+
+
 def layers(n_frames, n=1, batch=1):
     return torch.full((batch, n_frames), n)
 
@@ -55,39 +59,46 @@ def test_the_pitch_of_a_voice_is_found(hertz):
 @pytest.mark.parametrize("hertz", [97.0, 180.3])
 def test_noise_between_harmonics_is_lowered_and_the_voice_stays(hertz):
     clean, noise = voice(hertz), hiss()
-    heard = comb()(clean + noise, layers(SECOND))
+    heard = combed(clean + noise, layers(SECOND))
     low = windowed_sinc(2_000 / RATE, 193)[None, None]
     left, before = (torch.nn.functional.conv1d((x)[:, None], low, padding=96)[:, 0] for x in (heard - clean, noise))
     assert decibels(left, before) < -2.0
-    assert decibels(comb()(clean, layers(SECOND)) - clean, clean) < -25.0
+    assert decibels(combed(clean, layers(SECOND)) - clean, clean) < -25.0
 
 
 def test_noise_alone_and_high_frequencies_hardly_change():
-    assert decibels(comb()(hiss(), layers(SECOND)) - hiss(), hiss()) < -15.0
+    assert decibels(combed(hiss(), layers(SECOND)) - hiss(), hiss()) < -15.0
     time = torch.arange(SECOND * CONFIG.hop_length) / RATE
     high = (0.1 * torch.sin(2 * math.pi * 6_000 * time))[None]
-    assert decibels(comb()(voice(150.0) + high, layers(SECOND)) - voice(150.0) - high, high) < -20.0
+    assert decibels(combed(voice(150.0) + high, layers(SECOND)) - voice(150.0) - high, high) < -20.0
 
 
 def test_strength_follows_the_number_of_layers_and_silence_stays():
     wave = voice(150.0) + hiss()
-    assert torch.equal(comb()(wave, layers(SECOND, 2)), wave)
-    assert torch.equal(comb()(wave, layers(SECOND, 0)), wave)
+    assert torch.equal(combed(wave, layers(SECOND, 2)), wave)
+    assert torch.equal(combed(wave, layers(SECOND, 0)), wave)
     silent = torch.zeros(1, SECOND, dtype=torch.bool)
-    assert torch.equal(comb()(wave, layers(SECOND), silent), wave)
+    assert torch.equal(combed(wave, layers(SECOND), silent), wave)
     zeros = torch.zeros_like(wave)
-    assert torch.equal(comb()(zeros, layers(SECOND)), zeros)
-    assert torch.equal(PitchFilter(replace(CONFIG, pitch_strengths=()))(wave, layers(SECOND)), wave)
+    assert torch.equal(combed(zeros, layers(SECOND)), zeros)
+    assert not PitchFilter(replace(CONFIG, pitch_strengths=())).calibrated
+
+
+def test_what_repeats_itself_is_told_from_noise():
+    _, correlation = comb()(torch.cat([voice(150.0), hiss()]), layers(SECOND, batch=2))
+    assert correlation.shape == (2, SECOND)
+    assert correlation[0, 10:-10].min() > 0.95
+    assert correlation[1, 10:-10].mean() < 0.5
 
 
 def test_a_part_is_filtered_as_in_the_whole_and_items_by_themselves():
     wave, reach = voice(123.0, 2 * SECOND) + hiss(2 * SECOND), round(REACH_S * SECOND)
-    whole = comb()(wave, layers(2 * SECOND))
-    part = comb()(wave[:, 30 * CONFIG.hop_length : 70 * CONFIG.hop_length], layers(40))
+    whole = combed(wave, layers(2 * SECOND))
+    part = combed(wave[:, 30 * CONFIG.hop_length : 70 * CONFIG.hop_length], layers(40))
     inner = slice((30 + reach) * CONFIG.hop_length, (70 - reach) * CONFIG.hop_length)
     assert torch.allclose(part[:, reach * CONFIG.hop_length : -reach * CONFIG.hop_length], whole[:, inner], atol=1e-6)
     both = torch.cat([wave, voice(200.0, 2 * SECOND)])
-    assert torch.allclose(comb()(both, layers(2 * SECOND, batch=2))[:1], whole, atol=1e-6)
+    assert torch.allclose(combed(both, layers(2 * SECOND, batch=2))[:1], whole, atol=1e-6)
 
 
 def test_the_context_covers_the_reach():
@@ -118,6 +129,7 @@ def test_a_calibration_measures_strengths_on_top_of_what_was_measured_before():
     codec.quantizer.codebooks.normal_()
     calibrated = calibrate(codec, torch.cat([wave, wave.flip(1)]))
     assert len(calibrated.config.pitch_strengths) == 2 and set(calibrated.config.pitch_strengths) <= set(STRENGTHS)
+    assert len(calibrated.config.noise_evenness) == 2 and set(calibrated.config.noise_evenness) <= {0, 100}
     assert len(calibrated.config.low_exponents) == 2 and calibrated.fingerprint == codec.fingerprint
     again = calibrate(calibrated, torch.cat([wave, wave.flip(1)]))
     assert again.config == calibrated.config

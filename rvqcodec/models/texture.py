@@ -1,0 +1,63 @@
+"""Where a decoded sound is noise, its spectrum gets an even texture: a fixed pattern of magnitudes would be heard as stripes and birdies.
+
+Codes tell next to nothing of single coefficients above 4 kHz. There the network answers with much the same magnitudes in each frame, under
+random signs (`finish`). Magnitudes are replaced by their RMS over the 1.3 kHz around them, as far as the wave doesn't repeat itself at a
+pitch (`pitch`): harmonics keep their shape. Bands keep their loudness. No bit says anything of it.
+
+Source: Schulz 1996 (noise substitution: noise needs its loudness alone).
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from rvqcodec.models.config import CodecConfig
+from rvqcodec.models.transform import BandEnergies
+
+LOWEST_HZ, WIDTH_HZ = 3_750, 1_275
+NOISE, VOICED = 0.4, 0.7
+"""Correlations of neighbouring periods up to which a frame counts as noise, and from which on as voiced."""
+
+
+class NoiseTexture(nn.Module):
+    """Evens the noise of a calibrated model out, as strongly as its number of layers needs.
+
+    Args:
+        config: The model's shape.
+        energies: Its band energies.
+    """
+
+    strength: Tensor
+
+    def __init__(self, config: CodecConfig, energies: BandEnergies) -> None:
+        super().__init__()
+        strengths = torch.tensor((0, *config.noise_evenness)) / 100
+        self.register_buffer("strength", strengths if config.noise_evenness else torch.empty(0), persistent=False)
+        self.merge, self.rescale = config.merge, energies.rescale
+        bins_per_hz = 2 * config.mdct_size / config.sample_rate
+        self.reach = round(WIDTH_HZ * bins_per_hz) // 2
+        self.first = next((edge for edge in config.band_edges if edge >= LOWEST_HZ * bins_per_hz), config.mdct_size)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether there is a strength for each number of layers."""
+        return len(self.strength) > 0
+
+    def forward(self, coefficients: Tensor, envelope: Tensor, correlation: Tensor, n_layers: Tensor) -> Tensor:
+        """Return coefficients of the same shape.
+
+        Args:
+            coefficients: [batch, frames * merge, mdct_size], with the loudness of `envelope`.
+            envelope: Log energies [batch, frames, bands].
+            correlation: Of neighbouring periods, [batch, frames].
+            n_layers: int64 [batch, frames].
+        """
+        noise = ((VOICED - correlation) / (VOICED - NOISE)).clamp(0.0, 1.0) * self.strength[n_layers]
+        power = coefficients[..., self.first - self.reach :].square()
+        even = functional.avg_pool1d(power, 2 * self.reach + 1, 1, self.reach, count_include_pad=False)
+        low, high = coefficients.tensor_split([self.first], -1)
+        change = torch.copysign(even[..., self.reach :].sqrt(), high) - high
+        changed = high + change * noise.repeat_interleave(self.merge, 1)[..., None]
+        return self.rescale(torch.cat([low, changed], -1), envelope)
