@@ -15,6 +15,7 @@ from rvqcodec.errors import ModelError
 
 MAX_WEIGHTS = 1 << 28
 MAX_BLOCKS = 64
+POSTFILTER_EXPANSION = 2
 PITCH_RATE, PITCH_PIECES, PITCH_REACH_S = 8_000, 4, 0.06
 """Of the comb filter (`pitch`): the sample rate that it works at, its pieces of a latent frame, and how far a sample depends on others."""
 BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102, 122, 146, 174, 208, 248, 284, 320)
@@ -28,7 +29,8 @@ class CodecConfig:
     `noise_bands`, `makeup_centibels` and `low_exponents` finish a decoded spectrum (`finish`), one entry for each number of layers from 1
     on: the first band that is noise, by how much it is too quiet, and the exponent in hundredths that its low coefficients are raised
     to. `pitch_strengths`, in hundredths, tells how strong the comb filter on the decoded wave is (`pitch`), `noise_evenness`, in
-    hundredths, how far noise is evened out (`texture`). All are measured after training (`calibration`).
+    hundredths, how far noise is evened out (`texture`). All are measured after training (`calibration`). `postfilter` holds width and
+    number of blocks of the network on top of these, or nothing.
     `code_costs`, one for each layer: entry 0 of each codebook is the zero vector, and the search takes another one only where that
     saves more squared error of the latent than so many hundredths. So a frame gets the layers that it needs, and what 0 says is
     left to the entropy coder, which soon takes it for granted.
@@ -59,6 +61,7 @@ class CodecConfig:
     low_exponents: tuple[int, ...] = ()
     pitch_strengths: tuple[int, ...] = ()
     noise_evenness: tuple[int, ...] = ()
+    postfilter: tuple[int, ...] = ()
     code_costs: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
@@ -83,6 +86,8 @@ class CodecConfig:
             ),
             "noise is evened out beside a comb filter, which finds it": not self.noise_evenness
             or bool(self.pitch_strengths),
+            "a postfilter has a width and blocks, and stands on the other steps": not self.postfilter
+            or (len(self.postfilter) == 2 and min(self.postfilter) > 0 and bool(self.noise_evenness)),
             "a comb filter takes multiples of 8 kHz, and quarters of a latent frame": not self.pitch_strengths
             or self.takes_pitch_filter,
             "noise bands are bands": all(0 <= band <= self.n_bands for band in self.noise_bands),
@@ -138,20 +143,23 @@ class CodecConfig:
         """Frames on each side that a decoded frame depends on.
 
         They come from the blocks, the input convolution, the transform's overlap, the comb filter, and the overlap once more where the
-        comb filter's findings change coefficients.
+        comb filter's findings change coefficients, and the postfilter's blocks.
         """
         pitch = math.ceil(PITCH_REACH_S * self.frame_rate) if self.pitch_strengths else 0
         texture = 1 if self.noise_evenness else 0
-        return self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1) + 1 + pitch + texture
+        postfilter = self._context(sum(self.postfilter[1:]), 0)
+        return (
+            self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1) + 1 + pitch + texture + postfilter
+        )
 
     def _n_blocks(self) -> tuple[int, ...]:
         encoder, decoder = "encoder_fine_blocks encoder_coarse_blocks", "decoder_coarse_blocks decoder_fine_blocks"
-        return tuple(getattr(self, name) for name in f"{encoder} {decoder}".split())
+        return *(getattr(self, name) for name in f"{encoder} {decoder}".split()), sum(self.postfilter[1:])
 
     def _n_weights(self) -> int:
         """Return about how many numbers the model has, transforms included."""
         names = ("encoder_fine_width", "encoder_coarse_width", "decoder_coarse_width", "decoder_fine_width")
-        widths = [getattr(self, name) for name in names]
+        widths = [*(getattr(self, name) for name in names), sum(self.postfilter[:1])]
         shapes = zip(widths, self._n_blocks(), strict=True)
         branches = sum(n * width * (2 * self.expansion * width + self.kernel_size) for width, n in shapes)
         between = (self.merge * max(widths) + self.latent_dim) * (self.kernel_size + max(widths) + self.mdct_size)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from rvqcodec.models.blocks import convnext
 from rvqcodec.models.config import CodecConfig
 from rvqcodec.models.finish import Finish
 from rvqcodec.models.pitch import PitchFilter
+from rvqcodec.models.postfilter import PostFilter
 from rvqcodec.models.texture import NoiseTexture
 from rvqcodec.models.transform import MDCT, BandEnergies, expand
 
@@ -24,7 +26,8 @@ class Decoder(nn.Module):
         self.energies = BandEnergies(config.band_edges, config.merge)
         self.finish = Finish(config)
         self.pitch = PitchFilter(config)
-        self.texture = NoiseTexture(config, self.energies)
+        self.texture = NoiseTexture(config)
+        self.postfilter = PostFilter(config) if config.postfilter else None
         self.linear = nn.Linear(config.waveform_dim, config.merge * config.mdct_size, bias=False)
         self.latent_in = nn.Conv1d(config.latent_dim, coarse, kernel, padding=kernel // 2)
         self.layers_scale = nn.Embedding(config.n_codebooks + 1, coarse)
@@ -51,6 +54,24 @@ class Decoder(nn.Module):
             sounding: False for frames that are silent and decode to zeros, bool [batch, frames]; all sound when absent.
             position: Number of each item's first frame, int64 [batch], for the noise of `finish`; nothing is finished when absent.
         """
+        coefficients, envelope = self.spectrum(latent, n_layers, position)
+        wave = self._wave(coefficients, sounding)
+        if position is None or not self.pitch.calibrated:
+            return wave
+        repeats = self.pitch(wave)
+        if not self.texture.calibrated:
+            return wave + self.pitch.change(repeats, n_layers, sounding)
+        finished = self.texture(coefficients, repeats.correlation, n_layers)
+        if self.postfilter is None:
+            wave = self._wave(self.energies.rescale(finished, envelope), sounding)
+            return wave + self.pitch.change(repeats, n_layers, sounding)
+        low, high = finished.tensor_split([self.postfilter.n_low], -1)
+        before, after = (self.mdct(near, self.postfilter.n_low) for near in self.pitch.neighbours(repeats))
+        low = self.postfilter(low, (before, after), repeats, envelope, n_layers)
+        return self._wave(self.energies.rescale(torch.cat([low, high], -1), envelope), sounding)
+
+    def spectrum(self, latent: Tensor, n_layers: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Return coefficients [batch, frames * merge, mdct_size] and their log band energies [batch, frames, bands]; as `forward` does."""
         companded, correction = self.branch(latent, n_layers)
         shape = latent[..., : self.config.waveform_dim]
         companded = companded + self.linear(shape).unflatten(-1, (self.config.merge, -1)).flatten(1, 2)
@@ -59,15 +80,7 @@ class Decoder(nn.Module):
         if position is not None:
             coefficients = self.finish(coefficients, n_layers, position)
             envelope = envelope + self.finish.gain(n_layers)
-        coefficients = self.energies.rescale(coefficients, envelope)
-        wave = self._wave(coefficients, sounding)
-        if position is None or not self.pitch.calibrated:
-            return wave
-        change, correlation = self.pitch(wave, n_layers, sounding)
-        if self.texture.calibrated:
-            coefficients = self.texture(coefficients, envelope, correlation, n_layers)
-            wave = self._wave(coefficients, sounding)
-        return wave + change
+        return self.energies.rescale(coefficients, envelope), envelope
 
     def _wave(self, coefficients: Tensor, sounding: Tensor | None) -> Tensor:
         """Return the wave of coefficients, zeros for frames that are silent."""

@@ -9,6 +9,7 @@ Source: Chen and Gersho 1995 (adaptive postfilters); Medan, Yair and Chazan 1991
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -21,12 +22,33 @@ from rvqcodec.models.config import CodecConfig
 CUTOFF_HZ, SIDE_TAPS = 3_000.0, 8
 VOICE_HZ, VOICE_TAPS = (60.0, 1_000.0), 129
 SHORTEST, LONGEST = RATE // 400, RATE // 65
+PERIODS = range(SHORTEST, LONGEST + 1)
 WINDOW = RATE * 30 // 1000
 FRACTION_TAPS = 8
 TRUSTED = 0.5
 """Correlation from which on the wave counts as repeating itself."""
 AS_GOOD = 0.85
 """Share of the best correlation that a half, a third or a quarter of its period needs to be preferred."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repeats:
+    """Where a wave repeats itself.
+
+    Args:
+        low: The wave at 8 kHz, [batch, n].
+        period: Samples of it, [batch, pieces].
+        correlation: Of what lies a period apart, [batch, pieces].
+    """
+
+    low: Tensor
+    period: Tensor
+    correlation: Tensor
+
+    @property
+    def trust(self) -> Tensor:
+        """How far the wave counts as repeating itself, 0 to 1, [batch, pieces]."""
+        return ((self.correlation - TRUSTED) / (1 - TRUSTED)).clamp(0.0, 1.0)
 
 
 class PitchFilter(nn.Module):
@@ -60,29 +82,30 @@ class PitchFilter(nn.Module):
         """Whether there is a strength for each number of layers."""
         return len(self.strength) > 0
 
-    def forward(self, wave: Tensor, n_layers: Tensor, sounding: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Return what to add to a decoded wave for less noise between its harmonics, and how well it repeats itself at its pitch.
-
-        Args:
-            wave: [batch, frames * hop_length].
-            n_layers: int64 [batch, frames].
-            sounding: Frames that aren't silent, bool [batch, frames]; all when absent.
-
-        Returns:
-            The change, of the wave's shape, and the mean correlation of neighbouring periods, [batch, frames].
-        """
-        strength = self.strength[n_layers]
-        return self.change(wave, strength if sounding is None else strength * sounding)
-
-    def change(self, wave: Tensor, strength: Tensor) -> tuple[Tensor, Tensor]:
-        """Return what `forward` does, with a strength of 0 to 1 for each frame, [batch, frames]."""
+    def forward(self, wave: Tensor) -> Repeats:
+        """Return where a decoded wave [batch, frames * hop_length] repeats itself."""
         side = self.low_pass.shape[-1] // 2
         low = functional.conv1d(functional.pad(wave, (side, side))[:, None], self.low_pass, stride=self.factor)[:, 0]
-        period, correlation = self.pitch(low)
-        trust = ((correlation - TRUSTED) / (1 - TRUSTED)).clamp(0.0, 1.0)
-        change = self._comb(low, period, trust * strength.repeat_interleave(PIECES, 1))
-        phases = functional.conv1d(change[:, None], self.spread, padding=SIDE_TAPS)
-        return phases.transpose(1, 2).flatten(1), correlation.unflatten(1, (-1, PIECES)).mean(-1)
+        return Repeats(low, *self.pitch(low))
+
+    def change(self, repeats: Repeats, n_layers: Tensor, sounding: Tensor | None = None) -> Tensor:
+        """Return what to add to a decoded wave for less noise between its harmonics, of the wave's shape.
+
+        Args:
+            repeats: Of the wave.
+            n_layers: int64 [batch, frames].
+            sounding: Frames that aren't silent, bool [batch, frames]; all when absent.
+        """
+        strength = self.strength[n_layers]
+        strength = strength if sounding is None else strength * sounding
+        gain = repeats.trust * strength.repeat_interleave(PIECES, 1)
+        before, here, after = (self._pieces(repeats, periods) for periods in (-1, 0, 1))
+        return self._spread_out((0.5 * (before + after) - here) * gain[..., None])
+
+    def neighbours(self, repeats: Repeats) -> tuple[Tensor, Tensor]:
+        """Return what lies one period before and one after each place of a decoded wave, below 3 kHz; two waves of its shape."""
+        before, after = (self._spread_out(self._pieces(repeats, periods)) for periods in (-1, 1))
+        return before, after
 
     def pitch(self, low: Tensor) -> tuple[Tensor, Tensor]:
         """Return the period in samples and the correlation over it, both [batch, pieces], of a wave [batch, n] at 8 kHz."""
@@ -110,31 +133,38 @@ class PitchFilter(nn.Module):
     def _correlations(self, voice: Tensor) -> Tensor:
         """Return the normalised correlation of the 30 ms before and after the middle of each piece, [batch, periods, pieces]."""
         n_pieces, pad = voice.shape[1] // self.hop, WINDOW // 2 + LONGEST
-        padded = functional.pad(voice, (pad, pad))
-        power = functional.avg_pool1d(padded.square()[:, None], WINDOW, 1)[:, 0] + 1e-9
-        blocks = WINDOW // self.hop
-        rows = []
-        for period in range(SHORTEST, LONGEST + 1):
-            first = pad + self.hop // 2 - period // 2 - WINDOW // 2
-            last = first + (n_pieces - 1 + blocks) * self.hop
-            products = padded[:, first:last] * padded[:, first + period : last + period]
-            sums = products.unflatten(1, (-1, self.hop)).sum(-1).unfold(1, blocks, 1).sum(-1) / WINDOW
-            starts = slice(first, first + n_pieces * self.hop, self.hop)
-            others = slice(first + period, first + period + n_pieces * self.hop, self.hop)
-            rows.append(sums * torch.rsqrt(power[:, starts] * power[:, others]))
-        return torch.stack(rows, 1)
+        padded, blocks = functional.pad(voice, (pad, pad)), WINDOW // self.hop
+        power = self._power(padded)
+        firsts = [pad + self.hop // 2 - period // 2 - WINDOW // 2 for period in PERIODS]
+        length, sums = (n_pieces - 1 + blocks) * self.hop, []
+        for first, period in zip(firsts, PERIODS, strict=True):
+            products = padded[:, first : first + length] * padded[:, first + period : first + period + length]
+            sums.append(products.unflatten(1, (-1, self.hop)).sum(-1))
+        hops = torch.stack(sums, 1)
+        shared = torch.stack([hops[..., k : n_pieces + k] for k in range(blocks)]).sum(0) / WINDOW
+        places = torch.tensor(firsts, device=voice.device)[:, None]
+        starts = places + torch.arange(n_pieces, device=voice.device) * self.hop
+        others = starts + torch.tensor(PERIODS, device=voice.device)[:, None]
+        return shared * torch.rsqrt(power[:, starts] * power[:, others])
 
-    def _comb(self, low: Tensor, period: Tensor, gain: Tensor) -> Tensor:
-        """Return what to add to a wave [batch, n] at 8 kHz."""
-        pad = LONGEST + 2 * self.hop + FRACTION_TAPS
-        padded = functional.pad(low, (pad, pad))
-        starts = pad + torch.arange(period.shape[1], device=low.device) * self.hop - self.hop // 2
-        here = _segments(padded, starts.expand(period.shape), torch.zeros_like(period), 2 * self.hop)
-        around = [_segments(padded, starts, shift, 2 * self.hop) for shift in (-period, period)]
-        pieces = (0.5 * (around[0] + around[1]) - here) * gain[..., None] * self.fade
-        early, late = pieces.split(self.hop, -1)
+    def _power(self, wave: Tensor) -> Tensor:
+        """Return the mean square of the 30 ms from each sample of a wave [batch, n] on, in two steps, which is five times faster."""
+        hops = functional.avg_pool1d(wave.square()[:, None], self.hop, 1)[:, 0]
+        n = wave.shape[1] - WINDOW + 1
+        return torch.stack([hops[:, k : n + k] for k in range(0, WINDOW, self.hop)]).mean(0) + 1e-9
+
+    def _pieces(self, repeats: Repeats, periods: int) -> Tensor:
+        """Return pieces [batch, pieces, 2 hop] at 8 kHz of what lies so many periods away."""
+        pad, shift = LONGEST + 2 * self.hop + FRACTION_TAPS, periods * repeats.period
+        starts = pad + torch.arange(shift.shape[1], device=shift.device) * self.hop - self.hop // 2
+        return _segments(functional.pad(repeats.low, (pad, pad)), starts.expand(shift.shape), shift, 2 * self.hop)
+
+    def _spread_out(self, pieces: Tensor) -> Tensor:
+        """Return the wave at the model's rate of pieces that overlap by half."""
+        early, late = (pieces * self.fade).split(self.hop, -1)
         whole = functional.pad(early, (0, 0, 0, 1)) + functional.pad(late, (0, 0, 1, 0))
-        return whole.flatten(1)[:, self.hop // 2 :][:, : low.shape[1]]
+        low = whole.flatten(1)[:, self.hop // 2 :][:, : pieces.shape[1] * self.hop]
+        return functional.conv1d(low[:, None], self.spread, padding=SIDE_TAPS).transpose(1, 2).flatten(1)
 
 
 def _segments(padded: Tensor, starts: Tensor, shift: Tensor, size: int) -> Tensor:

@@ -11,10 +11,8 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rvqcodec.models.config import CodecConfig
-from rvqcodec.models.transform import BandEnergies
 
 LOWEST_HZ, WIDTH_HZ = 3_750, 1_275
 NOISE, VOICED = 0.4, 0.7
@@ -22,42 +20,39 @@ NOISE, VOICED = 0.4, 0.7
 
 
 class NoiseTexture(nn.Module):
-    """Evens the noise of a calibrated model out, as strongly as its number of layers needs.
-
-    Args:
-        config: The model's shape.
-        energies: Its band energies.
-    """
+    """Evens the noise of a calibrated model out, as strongly as its number of layers needs."""
 
     strength: Tensor
+    around: Tensor
 
-    def __init__(self, config: CodecConfig, energies: BandEnergies) -> None:
+    def __init__(self, config: CodecConfig) -> None:
         super().__init__()
         strengths = torch.tensor((0, *config.noise_evenness)) / 100
         self.register_buffer("strength", strengths if config.noise_evenness else torch.empty(0), persistent=False)
-        self.merge, self.rescale = config.merge, energies.rescale
+        self.merge = config.merge
         bins_per_hz = 2 * config.mdct_size / config.sample_rate
-        self.reach = round(WIDTH_HZ * bins_per_hz) // 2
         self.first = next((edge for edge in config.band_edges if edge >= LOWEST_HZ * bins_per_hz), config.mdct_size)
+        bins = torch.arange(config.mdct_size)
+        near = (bins[:, None] - bins[self.first :]).abs() <= round(WIDTH_HZ * bins_per_hz) // 2
+        self.register_buffer("around", near / near.sum(0), persistent=False)
 
     @property
     def calibrated(self) -> bool:
         """Whether there is a strength for each number of layers."""
         return len(self.strength) > 0
 
-    def forward(self, coefficients: Tensor, envelope: Tensor, correlation: Tensor, n_layers: Tensor) -> Tensor:
-        """Return coefficients of the same shape.
+    def forward(self, coefficients: Tensor, correlation: Tensor, n_layers: Tensor) -> Tensor:
+        """Return coefficients of the same shape; their bands are yet to be brought to their loudness.
 
         Args:
-            coefficients: [batch, frames * merge, mdct_size], with the loudness of `envelope`.
-            envelope: Log energies [batch, frames, bands].
-            correlation: Of neighbouring periods, [batch, frames].
+            coefficients: [batch, frames * merge, mdct_size], their bands at their loudness.
+            correlation: Of neighbouring periods, [batch, pieces] of any number a frame (`pitch`).
             n_layers: int64 [batch, frames].
         """
+        correlation = correlation.unflatten(1, (n_layers.shape[1], -1)).mean(-1)
         noise = ((VOICED - correlation) / (VOICED - NOISE)).clamp(0.0, 1.0) * self.strength[n_layers]
-        power = coefficients[..., self.first - self.reach :].square()
-        even = functional.avg_pool1d(power, 2 * self.reach + 1, 1, self.reach, count_include_pad=False)
+        even = coefficients.square() @ self.around
         low, high = coefficients.tensor_split([self.first], -1)
-        change = torch.copysign(even[..., self.reach :].sqrt(), high) - high
+        change = torch.copysign(even.sqrt(), high) - high
         changed = high + change * noise.repeat_interleave(self.merge, 1)[..., None]
-        return self.rescale(torch.cat([low, changed], -1), envelope)
+        return torch.cat([low, changed], -1)

@@ -34,10 +34,10 @@ class MDCT(nn.Module):
         self.register_buffer("first", basis[:, :size].float().contiguous(), persistent=False)
         self.register_buffer("second", basis[:, size:].float().contiguous(), persistent=False)
 
-    def forward(self, wave: Tensor) -> Tensor:
-        """Return coefficients [batch, frames, size] of `wave` [batch, frames * size]."""
+    def forward(self, wave: Tensor, n_bins: int | None = None) -> Tensor:
+        """Return the first `n_bins` coefficients, or all, [batch, frames, n_bins], of `wave` [batch, frames * size]."""
         hops = nn.functional.pad(wave, (self.size // 2, self.size // 2)).unflatten(-1, (-1, self.size))
-        return hops[:, :-1] @ self.first.T + hops[:, 1:] @ self.second.T
+        return hops[:, :-1] @ self.first[:n_bins].T + hops[:, 1:] @ self.second[:n_bins].T
 
     def inverse(self, coefficients: Tensor) -> Tensor:
         """Return the wave [batch, frames * size] of `coefficients` [batch, frames, size]."""

@@ -48,6 +48,7 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
         low_exponents=tuple(exponents),
         pitch_strengths=(),
         noise_evenness=(),
+        postfilter=(),
     )
     calibrated = _with(codec, config)
     if not config.takes_pitch_filter:
@@ -55,13 +56,21 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
     with torch.inference_mode():
         strengths = _strengths(calibrated, wave, codes)
     even = tuple(EVEN if first < config.n_bands else 0 for first in config.noise_bands)
-    return _with(codec, dataclasses.replace(config, pitch_strengths=strengths, noise_evenness=even))
+    return _with(
+        codec,
+        dataclasses.replace(
+            config,
+            pitch_strengths=strengths,
+            noise_evenness=even,
+            postfilter=codec.config.postfilter if any(even) else (),
+        ),
+    )
 
 
 def _with(codec: Codec, config: CodecConfig) -> Codec:
-    """Return the codec with another configuration of the same shape."""
-    changed = Codec(config, codec.name)
-    changed.load_state_dict(codec.state_dict())
+    """Return the codec with another configuration of the same shape, perhaps without its postfilter."""
+    changed, known = Codec(config, codec.name), codec.state_dict()
+    changed.load_state_dict({key: known[key] for key in changed.state_dict()})
     return changed.to(codec.silence.device).eval().requires_grad_(False)
 
 
@@ -85,7 +94,7 @@ def _strengths(codec: Codec, wave: Tensor, codes: Tensor) -> tuple[int, ...]:
         latent = codec.quantizer.decode(codes[:, :n_layers])
         counts = torch.full(latent.shape[:2], n_layers, device=wave.device)
         decoded = decoder(latent, counts, position=position)
-        difference, _ = comb(decoded, counts)
+        difference = comb.change(comb(decoded), counts)
         missed, change = original - decoder.mdct(decoded)[..., :n_low], decoder.mdct(difference)[..., :n_low]
         errors = [
             torch.log((missed - strength / 100 * change).square().sum(-1)[loud] / power[loud]).mean()

@@ -157,9 +157,39 @@ def finish(
     """Calibrate the last step of a shipped model's decoder anew, beside its weights: files stay valid and sound better."""
     from rvqcodec.training.corpus import open_corpus
     from rvqcodec.training.export import recalibrate
-    from rvqcodec.weights.registry import find_model, read_model_file
+    from rvqcodec.weights.registry import find_model
 
-    typer.echo(str(recalibrate(read_model_file(find_model(model).path, finished=False), open_corpus(corpus))))
+    typer.echo(str(recalibrate(find_model(model), open_corpus(corpus))))
+
+
+@app.command()
+def postfilter(
+    corpus: Annotated[Path, typer.Argument(help="The corpus folder.")],
+    model: Annotated[str, typer.Option(help="A model's name or the path of its weights.")] = DEFAULT_MODEL,
+    minutes: Annotated[float, typer.Option(min=0, help="Length of the training.")] = 30.0,
+    decode_minutes: Annotated[float, typer.Option(min=0, help="Time for decoding crops to learn from.")] = 10.0,
+    width: Annotated[int, typer.Option(min=1, max=1024, help="Of the network.")] = 160,
+    blocks: Annotated[int, typer.Option(min=1, max=16, help="Of the network.")] = 4,
+    init: Annotated[str, typer.Option(help="Start from: a postfilter's weights, or own for the model's.")] = "",
+    rate: Annotated[float, typer.Option(min=0, help="Learning rate.")] = 1e-3,
+    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
+) -> None:
+    """Train the last step of a shipped model's decoder, beside its weights: files stay valid and sound better."""
+    from rvqcodec.training.postfilter import PostfilterRequest, train_postfilter
+
+    request = PostfilterRequest(
+        corpus=corpus,
+        model=model,
+        minutes=minutes,
+        decode_minutes=decode_minutes,
+        width=width,
+        n_blocks=blocks,
+        init=init,
+        rate=rate,
+        seed=seed,
+    )
+    for line in train_postfilter(request):
+        typer.echo(line, err=True)
 
 
 @app.command()

@@ -17,6 +17,7 @@ import torch
 
 from rvqcodec.errors import OutputError
 from rvqcodec.models.codec import Codec
+from rvqcodec.models.config import CodecConfig
 from rvqcodec.training.calibration import calibrate
 from rvqcodec.training.checkpoint import load_checkpoint
 from rvqcodec.training.corpus import Corpus, Recording, open_corpus
@@ -98,8 +99,17 @@ def recalibrate(model: ModelFile, corpus: Corpus) -> Path:
         OutputError: It can't be written.
     """
     codec = load_model(model, "cpu")
-    config = calibrate(codec, _crops(codec, corpus, CALIBRATION_S)).config
-    changes = {name: getattr(config, name) for name in FINISH if getattr(config, name) != getattr(codec.config, name)}
+    return write_finish(model, calibrate(codec, _crops(codec, corpus, CALIBRATION_S)).config)
+
+
+def write_finish(model: ModelFile, config: CodecConfig) -> Path:
+    """Write beside a model's weights how the finish of a configuration differs from what they say.
+
+    Raises:
+        OutputError: It can't be written.
+    """
+    before = CodecConfig.from_json(read_model_file(model.path, finished=False).config)
+    changes = {name: getattr(config, name) for name in FINISH if getattr(config, name) != getattr(before, name)}
     try:
         part = model.finish_path.with_suffix(".part")
         part.write_text(json.dumps(changes) + "\n", encoding="utf-8")

@@ -108,7 +108,7 @@ class ReconstructionLoss(nn.Module):
         other = OTHER_SCALES[step % len(OTHER_SCALES)]
         ours, theirs = self.mdct(output), self.mdct(target)
         energy = functional.l1_loss(self.energies(ours), self.energies(theirs))
-        waveform = self._noise_to_signal(ours, theirs)
+        waveform = self.noise_to_signal(ours, theirs)
         output, target = output[:, EDGE:-EDGE], target[:, EDGE:-EDGE]
         mels, complexes = [], []
         for size in (*FIXED_SCALES, other):
@@ -124,7 +124,7 @@ class ReconstructionLoss(nn.Module):
             "waveform": waveform,
         }
 
-    def _noise_to_signal(self, ours: Tensor, theirs: Tensor) -> Tensor:
+    def noise_to_signal(self, ours: Tensor, theirs: Tensor) -> Tensor:
         """Return the mean over latent frames of the noise-to-signal ratio of coefficients [batch, frames * merge, size].
 
         Taken below 2.6 kHz, as log10; 0 where it is far below -30 dB.

@@ -16,6 +16,7 @@ from rvqcodec.models.config import CodecConfig
 from rvqcodec.weights.registry import SUFFIX, ModelFile, read_model_file
 
 MAX_REASON = 200
+POSTFILTER = "decoder.postfilter."
 FULL_PRECISION = ("quantizer.codebooks", "silence")
 
 
@@ -64,14 +65,17 @@ def pick_device(device: str) -> torch.device:
 
 
 def load_tensors(model: ModelFile) -> dict[str, Tensor]:
-    """Return the weights of a model as they are stored, those of its base among them.
+    """Return the weights of a model as they are stored, those of its base and of a postfilter that it uses among them.
 
     Raises:
         ModelError: The base isn't there.
         OSError, SafetensorError: A file can't be read.
     """
     base = safetensors.load_file(model.base_path) if model.base_path else {}
-    return base | safetensors.load_file(model.path)
+    tensors = base | safetensors.load_file(model.path)
+    if not CodecConfig.from_json(model.config).postfilter or not model.postfilter_path.is_file():
+        return tensors  # where it is wanted and not in the model's own file, loading tells what is missing
+    return tensors | {POSTFILTER + key: value for key, value in safetensors.load_file(model.postfilter_path).items()}
 
 
 def save_model(codec: Codec, path: Path, base: str = "") -> None:
@@ -86,7 +90,7 @@ def save_model(codec: Codec, path: Path, base: str = "") -> None:
         ModelError: The base isn't there, is the file itself, or has a base itself.
         OSError: The file can't be written.
     """
-    tensors = {key: _stored(key, value) for key, value in codec.state_dict().items()}
+    tensors = {key: stored(key, value) for key, value in codec.state_dict().items()}
     metadata = {"name": codec.name, "fingerprint": codec.fingerprint, "config": codec.config.to_json()}
     if base:
         shared = read_model_file(path.with_name(base + SUFFIX))
@@ -106,6 +110,7 @@ def _same(value: Tensor, other: Tensor | None) -> bool:
     return other is not None and value.dtype == other.dtype and torch.equal(value, other)
 
 
-def _stored(key: str, value: Tensor) -> Tensor:
+def stored(key: str, value: Tensor) -> Tensor:
+    """Return a tensor as it is stored: matrices in float16 but for `FULL_PRECISION`, vectors in float32."""
     matrix = value.ndim >= 2 and key not in FULL_PRECISION
     return value.detach().cpu().to(torch.float16 if matrix else torch.float32).contiguous()

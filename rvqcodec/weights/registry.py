@@ -14,7 +14,7 @@ DEFAULT_MODEL = "rvq48-v3"
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 1 << 20
 MAX_NAME_BYTES = 64
-FINISH = ("noise_bands", "makeup_centibels", "low_exponents", "pitch_strengths", "noise_evenness")
+FINISH = ("noise_bands", "makeup_centibels", "low_exponents", "pitch_strengths", "noise_evenness", "postfilter")
 """Parts of a configuration that a later calibration may replace: what a decoder does at the end, nothing that codes depend on."""
 
 
@@ -58,6 +58,12 @@ class ModelFile:
                 f"the weights of {self.name} need those of {self.base!r} beside them in {self.path.parent}"
             )
         return path
+
+    @property
+    def postfilter_path(self) -> Path:
+        """The postfilter's weights beside those of the model, or of its base where it has none of its own."""
+        own = postfilter_of(self.path)
+        return own if own.is_file() or not self.base_path else postfilter_of(self.base_path)
 
     @property
     def finish_path(self) -> Path:
@@ -116,6 +122,11 @@ def find_fingerprint(fingerprint: str, name: str) -> ModelFile:
         f"the file needs the model {name!r} with fingerprint {fingerprint}",
         f"at hand: {known}; name another with --model",
     )
+
+
+def postfilter_of(path: Path) -> Path:
+    """Return where a weights file's postfilter lies."""
+    return path.with_name(path.stem + ".postfilter" + SUFFIX)
 
 
 def finish_of(path: Path) -> Path:

@@ -21,7 +21,7 @@ def comb():
 
 
 def combed(wave, n_layers, sounding=None):
-    return wave + comb()(wave, n_layers, sounding)[0]
+    return wave + comb().change(comb()(wave), n_layers, sounding)
 
 
 def layers(n_frames, n=1, batch=1):
@@ -85,10 +85,18 @@ def test_strength_follows_the_number_of_layers_and_silence_stays():
 
 
 def test_what_repeats_itself_is_told_from_noise():
-    _, correlation = comb()(torch.cat([voice(150.0), hiss()]), layers(SECOND, batch=2))
-    assert correlation.shape == (2, SECOND)
-    assert correlation[0, 10:-10].min() > 0.95
-    assert correlation[1, 10:-10].mean() < 0.5
+    repeats = comb()(torch.cat([voice(150.0), hiss()]))
+    assert repeats.correlation.shape == (2, 4 * SECOND)
+    assert repeats.trust[0, 40:-40].min() > 0.9
+    assert repeats.correlation[1, 40:-40].mean() < 0.5
+
+
+def test_neighbours_are_the_wave_a_period_away():
+    wave = voice(150.0)
+    before, after = comb().neighbours(comb()(wave))
+    period = RATE // 150
+    assert decibels(before[:, period:] - wave[:, :-period], wave[:, :-period]) < -25.0
+    assert decibels(after[:, :-period] - wave[:, period:], wave[:, period:]) < -25.0
 
 
 def test_a_part_is_filtered_as_in_the_whole_and_items_by_themselves():

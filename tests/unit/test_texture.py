@@ -16,7 +16,7 @@ ENERGIES = BandEnergies(CONFIG.band_edges, CONFIG.merge)
 
 
 def texture():
-    return NoiseTexture(CONFIG, ENERGIES)
+    return NoiseTexture(CONFIG)
 
 
 def striped(n_frames=FRAMES):
@@ -29,8 +29,8 @@ def striped(n_frames=FRAMES):
 
 def evened(correlation, n_layers=1):
     coefficients, envelope = striped()
-    found = torch.full((1, FRAMES), correlation)
-    return texture()(coefficients, envelope, found, torch.full((1, FRAMES), n_layers))
+    found = torch.full((1, 4 * FRAMES), correlation)
+    return ENERGIES.rescale(texture()(coefficients, found, torch.full((1, FRAMES), n_layers)), envelope)
 
 
 def spread(coefficients):

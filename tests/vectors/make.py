@@ -151,12 +151,12 @@ def write_wave(name, wave):
 
 
 def make_finished(model):
-    """Write the waves of a model's vectors with its newer calibration, once; those called finished or pitch are of older ones."""
+    """Write the waves of a model's vectors with its newer calibration, once; those of other endings are of older ones."""
     codec, tables = load_model(model, "cpu"), Tables(static=StaticTables(*read_tables(model.tables_path)))
     for path in FOLDER.glob(f"{model.name}-*.npz"):
         if path.name.count(".") == 1:
             data = path.with_suffix(".rvq").read_bytes()
-            write_wave(f"{path.stem}.even.npz", codec.decode(read_file(data, tables)))
+            write_wave(f"{path.stem}.postfilter.npz", codec.decode(read_file(data, tables)))
 
 
 def describe_failure(name, data, tables):
