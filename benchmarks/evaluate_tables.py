@@ -109,30 +109,30 @@ def medians_table(rows: Rows) -> str:
         *("worst ViSQOL", "encode x", "decode x"),
     ]
     whole = {row.group: row for row in rows if row.clip == WHOLE_KIND}
-    lines = [_line(titles), _line(["---"] * len(titles))]
+    lines = [markdown_line(titles), markdown_line(["---"] * len(titles))]
     for group, clips in groups(rows).items():
         timed = [whole[group]] if group in whole else clips
         cells = [
             *(*map(str, group), str(len(clips))),
-            *(_number(quantile([getattr(clip, name) for clip in clips], 0.5)) for name in ("kbps", "kbps_long")),
-            *(_number(quantile([getattr(clip, name) for clip in clips], 0.5), 3) for name in MEASURES),
-            _number(quantile([clip.visqol for clip in clips], 0.0), 3),
-            *(_number(_speed(timed, name), 0) for name in ("encode_s", "decode_s")),
+            *(number(quantile([getattr(clip, name) for clip in clips], 0.5)) for name in ("kbps", "kbps_long")),
+            *(number(quantile([getattr(clip, name) for clip in clips], 0.5), 3) for name in MEASURES),
+            number(quantile([clip.visqol for clip in clips], 0.0), 3),
+            *(number(_speed(timed, name), 0) for name in ("encode_s", "decode_s")),
         ]
-        lines.append(_line(cells))
+        lines.append(markdown_line(cells))
     return "\n".join(lines)
 
 
 def differences_table(rows: Rows) -> str:
     """Return each further rvq model against the first, and the first bitrates of rvq against Opus."""
     titles = ["kind", "measure", "this", "against", "clips", "mean difference", "95 %", "median difference", "95 %", ""]
-    lines = [_line(titles), _line(["---"] * len(titles))]
+    lines = [markdown_line(titles), markdown_line(["---"] * len(titles))]
     for kind, measure, one, other in _pairs(rows):
         mean, median = (compare(rows, kind, measure, one, other, name) for name in ("mean", "median"))
         if mean.n:
             cells = [kind, TITLES[measure], _side(one), _side(other), str(mean.n)]
-            cells += [_number(mean.value, 3, "+"), _interval(mean), _number(median.value, 3, "+"), _interval(median)]
-            lines.append(_line([*cells, "clear" if mean.is_clear else ""]))
+            cells += [number(mean.value, 3, "+"), _interval(mean), number(median.value, 3, "+"), _interval(median)]
+            lines.append(markdown_line([*cells, "clear" if mean.is_clear else ""]))
     return "\n".join(lines) if len(lines) > 2 else "Nothing to compare."
 
 
@@ -184,12 +184,14 @@ def _side(side: tuple[str, int]) -> str:
 
 
 def _interval(difference: Difference) -> str:
-    return f"{_number(difference.low, 3, '+')} to {_number(difference.high, 3, '+')}"
+    return f"{number(difference.low, 3, '+')} to {number(difference.high, 3, '+')}"
 
 
-def _number(value: float, digits: int = 2, sign: str = "") -> str:
+def number(value: float, digits: int = 2, sign: str = "") -> str:
+    """Return a number as a table shows it, nothing where it is none."""
     return "" if math.isnan(value) else f"{value:{sign}.{digits}f}"
 
 
-def _line(cells: Sequence[str]) -> str:
+def markdown_line(cells: Sequence[str]) -> str:
+    """Return a row of a table."""
     return "| " + " | ".join(cells) + " |"

@@ -3,9 +3,10 @@
     python benchmarks/release.py CHECKPOINT --name rvq48-v4 --corpus corpus --work work [--train 60 --init rvq48-v3]
 
 Trains (with --train MINUTES, into CHECKPOINT's folder; a run there goes on), then writes into the package what a model is: weights, static
-tables, card, entropy network with its card. Then its golden vectors, the evaluation on the held-out clips beside the models before it and
-Opus and MP3, and the listening report. WORK holds what isn't kept: packages, held-out audio, codes. What is there already is not made
-again, so a run that was cut off goes on. Needs the extras train, eval and test, opus-tools, lame, ffmpeg and fluidsynth.
+tables, card, postfilter, entropy network with its card. Then its golden vectors, the evaluation on the held-out clips beside the models
+before it and Opus and MP3, whose medians go into the card, and the listening report. WORK holds what isn't kept: packages, held-out audio,
+codes. What is there already is not made again, so a run that was cut off goes on. Needs the extras train, eval and test, opus-tools,
+lame, ffmpeg and fluidsynth.
 
 Left to do by hand: look at it all; make the model the default (`DEFAULT_MODEL`) where it measures better; commit.
 """
@@ -18,7 +19,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from rvqcodec.weights.registry import DEFAULT_MODEL, data_folder, find_model
+from evaluate_card import update_card
+
+from rvqcodec.weights.registry import DEFAULT_MODEL, data_folder, find_model, postfilter_of
 
 HERE = Path(__file__).parent
 VECTORS = HERE.parent / "tests" / "vectors"
@@ -41,6 +44,10 @@ def make_model(options: argparse.Namespace) -> None:
         run(*RVQ, "train", "export", options.checkpoint, options.corpus, "-o", data_folder(), "--name", options.name,
             "--minutes", options.table_minutes, "--before", options.before, "--base", options.base,
             "--entropy-minutes", 0)  # fmt: skip
+    if options.postfilter_minutes and not postfilter_of(find_model(options.name).path).is_file():
+        start = ["--init", find_model(options.base).postfilter_path] if options.base else []
+        run(*RVQ, "train", "postfilter", options.corpus, "--model", options.name, "--minutes", options.postfilter_minutes,
+            *start)  # fmt: skip
     if not find_model(options.name).network_paths:
         start = ["--init", options.network_init] if options.network_init else []
         run(*RVQ, "train", "entropy", options.corpus, options.work / f"{options.name}.codes", "--model", options.name,
@@ -61,7 +68,8 @@ def measure(options: argparse.Namespace) -> None:
         run(sys.executable, HERE / "heldout.py", clips, "--debs", debs)
     models = dict.fromkeys([*options.beside, options.name])
     run(sys.executable, HERE / "evaluate.py", clips, "-o", results / "evaluation", "--models", *models,
-        "--jobs", options.jobs)  # fmt: skip
+        "--layers", *options.layers, "--jobs", options.jobs)  # fmt: skip
+    update_card(find_model(options.name).card_path, results / "evaluation" / "scores.csv", options.name)
     run(sys.executable, HERE / "listening.py", "-o", results / "listening", "--models", options.name, "--debs", debs)
 
 
@@ -82,6 +90,8 @@ def main() -> None:
     parser.add_argument("--code-minutes", type=float, default=40)
     parser.add_argument("--network-minutes", type=float, default=60)
     parser.add_argument("--network-init", default="", help="a network to start from, such as that of the model before")
+    parser.add_argument("--postfilter-minutes", type=float, default=30, help="0: that of the base, if any")
+    parser.add_argument("--layers", type=int, nargs="+", default=[3, 6, 9, 12, 15, 18, 24], help="to evaluate")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
     make_model(options)

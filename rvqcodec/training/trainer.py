@@ -50,6 +50,8 @@ class Trainer:
         self.adversarial = settings.stage == "adversarial"
         codec.train().requires_grad_(True)
         codec.encoder.requires_grad_(not settings.decoder_only)
+        if codec.decoder.postfilter is not None:  # learns on its own, afterwards
+            codec.decoder.postfilter.requires_grad_(False)
         if settings.bf16:
             _run_in_bf16(codec)
         self.loss = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies).to(

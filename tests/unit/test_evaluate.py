@@ -104,3 +104,19 @@ def test_a_figure_is_drawn_of_what_was_measured(module, rows, tmp_path):
     paths = module("evaluate_curves").draw(rows, tmp_path)
     assert [path.name for path in paths] == ["visqol.png", "zimtohrli.png", "mel_distance.png"]
     assert all(1000 < path.stat().st_size < 100_000 for path in paths)
+
+
+def test_a_card_gets_the_medians_of_its_model(module, rows, tmp_path):
+    tables, cards = module("evaluate_rows"), module("evaluate_card")
+    card, scores = tmp_path / "one.md", tmp_path / "scores.csv"
+    card.write_text("# one\n\n## Quality\n\nold\n\nolder\n\nStatic tables: some.\n\n## More\n")
+    tables.write_rows(scores, tables.with_long_kbps(rows))
+    for _ in range(2):
+        cards.update_card(card, scores, "one")
+        text = card.read_text()
+        assert "old" not in text.replace("held-out", "") and text.startswith("# one\n\n## Quality\n\n10 held-out clips")
+        assert "| 6 |  |  |  |  |  | 2.00 | 3.04 | 3.00 |  |  |  |" in text and text.endswith(
+            "\n\nStatic tables: some.\n\n## More\n"
+        )
+    with pytest.raises(ValueError, match="no rows of three"):
+        cards.update_card(card, scores, "three")
