@@ -128,6 +128,12 @@ class CodecConfig:
         """Bands of the spectral envelope."""
         return len(self.band_edges) - 1
 
+    def edge_from(self, hertz: float) -> int:
+        """Return the first edge of a band at or above a frequency, as a coefficient's number; mdct_size where there is none."""
+        return next(
+            (edge for edge in self.band_edges if edge * self.sample_rate >= 2 * hertz * self.mdct_size), self.mdct_size
+        )
+
     @property
     def latent_dim(self) -> int:
         """Numbers of one latent vector: waveform part, then envelope part."""

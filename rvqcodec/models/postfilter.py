@@ -34,8 +34,7 @@ class PostFilter(nn.Module):
         super().__init__()
         width, n_blocks = config.postfilter
         self.merge = config.merge
-        highest = 2 * config.mdct_size * HIGHEST_HZ / config.sample_rate
-        self.n_low = next((edge for edge in config.band_edges if edge >= highest), config.mdct_size)
+        self.n_low = config.edge_from(HIGHEST_HZ)
         strengths = torch.tensor((0, *config.pitch_strengths)) / 100
         self.register_buffer("strength", strengths, persistent=False)
         self.inputs = nn.Linear(3 * self.n_low + 1 + config.n_bands, width)

@@ -30,10 +30,11 @@ class NoiseTexture(nn.Module):
         strengths = torch.tensor((0, *config.noise_evenness)) / 100
         self.register_buffer("strength", strengths if config.noise_evenness else torch.empty(0), persistent=False)
         self.merge = config.merge
-        bins_per_hz = 2 * config.mdct_size / config.sample_rate
-        self.first = next((edge for edge in config.band_edges if edge >= LOWEST_HZ * bins_per_hz), config.mdct_size)
+        self.first = config.edge_from(LOWEST_HZ)
         bins = torch.arange(config.mdct_size)
-        near = (bins[:, None] - bins[self.first :]).abs() <= round(WIDTH_HZ * bins_per_hz) // 2
+        near = (bins[:, None] - bins[self.first :]).abs() <= round(
+            2 * config.mdct_size * WIDTH_HZ / config.sample_rate
+        ) // 2
         self.register_buffer("around", near / near.sum(0), persistent=False)
 
     @property

@@ -57,6 +57,12 @@ def run(
     waveform: Annotated[
         float, typer.Option(min=0, help="Weight of the noise-to-signal ratio below 2.6 kHz in the loss.")
     ] = 0.0,
+    low: Annotated[
+        float,
+        typer.Option(
+            min=0, help="Weight of spectra below 3 kHz, bin by bin, in the loss; about 1 with --waveform 0.3."
+        ),
+    ] = 0.0,
     skip: Annotated[
         float, typer.Option(min=0, help="New run: let frames skip layers that save less than this share; about 0.8.")
     ] = 0.0,
@@ -93,6 +99,7 @@ def run(
             mel=mel,
             stft=stft,
             waveform=waveform,
+            low=low,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

@@ -1,7 +1,7 @@
 """Trains the postfilter of a frozen codec: decoded crops are kept in memory, and the small network learns on them for many rounds.
 
-The losses compare what lies below 3 kHz, as a wave at twice that rate: compressed complex spectra, magnitudes of single bins in
-logarithms, and a little noise-to-signal ratio. That ratio alone blurs voices (Zimtohrli falls by 0.6); the magnitudes prevent it.
+What lies below 3 kHz is compared by complex spectra and magnitudes of single bins (`LowLoss`), and a little by its noise-to-signal ratio.
+That ratio alone blurs voices (Zimtohrli falls by 0.6); the magnitudes prevent it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
-from torch.nn import functional
 
 from rvqcodec.errors import ModelError, OutputError
 from rvqcodec.models.codec import Codec
@@ -25,19 +24,17 @@ from rvqcodec.models.config import PITCH_PIECES
 from rvqcodec.models.decoder import Decoder
 from rvqcodec.models.pitch import Repeats
 from rvqcodec.models.postfilter import PostFilter
-from rvqcodec.models.transform import MDCT, BandEnergies
+from rvqcodec.models.transform import BandEnergies
 from rvqcodec.training.corpus import open_corpus
 from rvqcodec.training.crops import Crops
 from rvqcodec.training.export import write_finish
-from rvqcodec.training.losses import ReconstructionLoss, ShortTimeSpectrum
+from rvqcodec.training.losses import LowLoss, ReconstructionLoss
 from rvqcodec.weights.load import POSTFILTER, load_model, stored
 from rvqcodec.weights.registry import find_model, postfilter_of
 
 CROP_S, CROPS_AT_ONCE, N_CANDIDATES = 2, 8, 2
 ALL_LAYERS_SHARE, FEWEST_LAYERS = 0.2, 2
-WINDOWS = (256, 64)
-MAGNITUDE_FLOOR = 1e-2
-NOISE, COMPLEX, MAGNITUDE = 0.3, 2.0, 10.0
+NOISE = 0.3
 BETAS, WARMUP, DECAY_SHARE, AVERAGE, CLIP = (0.8, 0.99), 100, 0.4, 0.998, 1.0
 KEEP_EVERY_S = 300
 TOLD = 10
@@ -101,7 +98,7 @@ class Decoded:
         return Decoded(*map(cut, names), n_layers=self.n_layers[items, None].expand(-1, n_frames))  # type: ignore[misc]
 
 
-class LowLoss:
+class PostfilterLoss:
     """The loss of low coefficients against those of the original.
 
     Args:
@@ -110,12 +107,12 @@ class LowLoss:
     """
 
     def __init__(self, codec: Codec, n_low: int) -> None:
-        edges = tuple(edge for edge in codec.config.band_edges if edge <= n_low)
-        self.energies, self.n_bands = BandEnergies(edges, codec.config.merge), len(edges) - 1
-        self.mdct = MDCT(n_low)
-        self.spectra = [ShortTimeSpectrum(size) for size in WINDOWS]
-        self.edge = codec.config.frame_rate // 6 * codec.config.merge
-        self.whole = ReconstructionLoss(codec.config.sample_rate, codec.decoder.mdct, codec.decoder.energies)
+        config = codec.config
+        edges = tuple(edge for edge in config.band_edges if edge <= n_low)
+        self.energies, self.n_bands = BandEnergies(edges, config.merge), len(edges) - 1
+        self.edge = config.frame_rate // 6 * config.merge
+        self.whole = ReconstructionLoss(config.sample_rate, codec.decoder.mdct, codec.decoder.energies)
+        self.low = LowLoss(n_low)
 
     def __call__(self, ours: Tensor, envelope: Tensor, theirs: Tensor) -> Tensor:
         """Return a scalar; the ends, which lack context, don't count.
@@ -125,17 +122,9 @@ class LowLoss:
             envelope: Log energies of all bands, [batch, frames, bands].
             theirs: The original's.
         """
-        ours = self.energies.rescale(ours, envelope[..., : self.n_bands])
-        inner = slice(self.edge, -self.edge)
-        loss = NOISE * self.whole.noise_to_signal(ours[:, inner], theirs[:, inner])
-        first = self.edge * self.mdct.size
-        waves = [self.mdct.inverse(x)[:, first:-first] for x in (ours, theirs)]
-        for spectrum in self.spectra:
-            pair = [spectrum(wave) for wave in waves]
-            parts = zip(*(found.compressed(found.real.shape[-1]) for found in pair), strict=True)
-            complexes = torch.stack([functional.l1_loss(a, b) for a, b in parts]).sum()
-            a, b = (torch.log10(found.magnitude() + MAGNITUDE_FLOOR) for found in pair)
-            loss = loss + (COMPLEX * complexes + MAGNITUDE * functional.l1_loss(a, b)) / len(self.spectra)
+        ours, inner = self.energies.rescale(ours, envelope[..., : self.n_bands]), slice(self.edge, -self.edge)
+        noise = self.whole.noise_to_signal(ours[:, inner], theirs[:, inner])
+        loss: Tensor = NOISE * noise + self.low(ours, theirs, self.edge)
         return loss
 
 
@@ -161,7 +150,7 @@ def train_postfilter(request: PostfilterRequest) -> Iterator[str]:
     decoded = decode_crops(codec, crops, network.n_low, request.decode_minutes, request.seed)
     yield f"{CROP_S * len(decoded.n_layers)} s decoded"
     path = postfilter_of(model.path)
-    yield from _train(network, decoded, LowLoss(codec, network.n_low), request, path)
+    yield from _train(network, decoded, PostfilterLoss(codec, network.n_low), request, path)
     yield f"{path}, {write_finish(model, config)}"
 
 
@@ -197,7 +186,7 @@ def inputs_of(
 
 
 def _train(
-    network: PostFilter, decoded: Decoded, loss_of: LowLoss, request: PostfilterRequest, path: Path
+    network: PostFilter, decoded: Decoded, loss_of: PostfilterLoss, request: PostfilterRequest, path: Path
 ) -> Iterator[str]:
     """Train the network, leave its averaged weights in it and in the file, and yield how it goes."""
     n_frames = decoded.envelope.shape[1] // CROP_S

@@ -25,6 +25,7 @@ BETAS = (0.8, 0.99)
 MOST_SKIPPED = 20
 DIVERGED = 2.0
 LAYER_STREAM = 1 << 20
+LOW_HZ = 3_000
 
 
 class Trainer:
@@ -54,9 +55,9 @@ class Trainer:
             codec.decoder.postfilter.requires_grad_(False)
         if settings.bf16:
             _run_in_bf16(codec)
-        self.loss = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies).to(
-            self.device
-        )
+        low_bins = codec.config.edge_from(LOW_HZ) if settings.low else 0
+        loss = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies, low_bins)
+        self.loss = loss.to(self.device)
         self.codebooks = CodebookAverages(codec.quantizer.codebooks, counts, zero_first=bool(codec.config.code_costs))
         self.average = {name: parameter.detach().clone() for name, parameter in codec.named_parameters()}
         self.discriminator = self._new_discriminator()
@@ -151,7 +152,11 @@ class Trainer:
         quantized = quantize(self.codec.quantizer.codebooks, latent.detach(), n_layers, self.codec.quantizer.costs)
         straight_through = latent + (quantized.total - latent).detach()
         counts = n_layers[:, None].expand(latent.shape[:2])
-        output = self.codec.decoder(straight_through, counts)
+        position = None
+        if self.settings.low:  # other noise in each step
+            position = (self.step_number * len(wave) + torch.arange(len(wave), device=self.device)) * latent.shape[1]
+        coefficients, _ = self.codec.decoder.spectrum(straight_through, counts, position)
+        output = self.codec.decoder.mdct.inverse(coefficients)
         return output, quantized, functional.mse_loss(latent, quantized.total)
 
     def _judge(self, output: Tensor, wave: Tensor, factor: float) -> dict[str, Tensor]:

@@ -15,13 +15,14 @@ import torch
 from rvqcodec.errors import ModelError, RvqError
 from rvqcodec.models.codec import Codec
 from rvqcodec.models.config import CodecConfig
+from rvqcodec.models.transform import MDCT
 from rvqcodec.training import session as sessions
 from rvqcodec.training.checkpoint import load_checkpoint, save_checkpoint
 from rvqcodec.training.codebooks import CodebookAverages, kmeans_start, quantize
 from rvqcodec.training.corpus import Corpus, Recording
 from rvqcodec.training.crops import Crops
 from rvqcodec.training.discriminator import Discriminator, discriminator_loss, generator_losses
-from rvqcodec.training.losses import MELS, ReconstructionLoss, ShortTimeSpectrum, mel_filters
+from rvqcodec.training.losses import MELS, LowLoss, ReconstructionLoss, ShortTimeSpectrum, mel_filters
 from rvqcodec.training.muon import Muon, orthogonalised
 from rvqcodec.training.parallel import Group
 from rvqcodec.training.settings import Settings
@@ -104,6 +105,27 @@ def test_waveform_loss_is_the_ratio_of_noise_below_2600_hertz():
     assert losses[0] == pytest.approx(1.0, abs=0.1)
     assert losses[1] == pytest.approx(3.0, abs=0.1)
     assert losses[2] < 0.2
+
+
+def test_low_loss_minds_noise_between_harmonics_and_nothing_above_3000_hertz():
+    loss, time = LowLoss(42), torch.arange(48_000)
+    low, between, high = (torch.sin(2 * math.pi * hertz / 48_000 * time)[None] for hertz in (500, 750, 6000))
+    mdct = MDCT(320)
+    coefficients = [mdct(0.1 * x, 42) for x in (low, low + 0.1 * between, low + high)]
+    losses = [float(loss(found, coefficients[0], 2)) for found in coefficients]
+    assert losses[0] == 0.0 and losses[1] > 0.3 and losses[2] < 0.1
+
+
+def test_a_step_with_the_low_loss_leaves_a_postfilter_alone():
+    finish = {"pitch_strengths": (0,) * 4, "noise_evenness": (0,) * 4, "postfilter": (8, 1)}
+    made = Codec(replace(TINY, low_exponents=(80,) * 4, **finish), "tiny")
+    made.load_state_dict(started().state_dict(), strict=False)
+    trainer = Trainer(made, crops(), replace(SETTINGS, low=1.0, waveform=0.3))
+    before, head = parameters(trainer), made.decoder.postfilter.inputs.weight.clone()
+    losses = trainer.step()
+    assert losses["low"] > 0 and not torch.equal(parameters(trainer), before)
+    assert torch.equal(made.decoder.postfilter.inputs.weight, head)
+    assert "low" not in Trainer(codec(), crops(), SETTINGS).step()
 
 
 def test_losses_and_gradients_are_finite_for_silence():
