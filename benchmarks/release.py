@@ -47,7 +47,7 @@ def make_model(options: argparse.Namespace) -> None:
     if options.postfilter_minutes and not postfilter_of(find_model(options.name).path).is_file():
         start = ["--init", find_model(options.base).postfilter_path] if options.base else []
         run(*RVQ, "train", "postfilter", options.corpus, "--model", options.name, "--minutes", options.postfilter_minutes,
-            *start)  # fmt: skip
+            "--decode-minutes", options.postfilter_minutes / 3, *start)  # fmt: skip
     if not find_model(options.name).network_paths:
         start = ["--init", options.network_init] if options.network_init else []
         run(*RVQ, "train", "entropy", options.corpus, options.work / f"{options.name}.codes", "--model", options.name,
