@@ -45,6 +45,16 @@ def tiny_config(**changes):
     return CodecConfig(**{**values, **changes})
 
 
+def small_config(**changes):
+    """Return the configuration of a small model at the usual rates."""
+    from rvqcodec.models.config import CodecConfig
+
+    names = ["encoder_fine", "encoder_coarse", "decoder_coarse", "decoder_fine"]
+    sizes = {f"{name}_width": 8 for name in names} | {f"{name}_blocks": 1 for name in names}
+    values = {"waveform_dim": 8, "n_codebooks": 4, "codebook_size": 16, "search_stops": (2, 4)}
+    return CodecConfig(**{**sizes, **values, **changes})
+
+
 def tiny_codec(seed=0):
     """Return a model of `tiny_config` with random weights and codebooks."""
     import torch

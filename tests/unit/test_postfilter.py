@@ -6,29 +6,19 @@ import numpy as np
 import pytest
 import torch
 from safetensors import torch as safetensors
+from tiny import small_config
 from typer.testing import CliRunner
 
 from rvqcodec.errors import ModelError
 from rvqcodec.models.codec import Codec
-from rvqcodec.models.config import CodecConfig
 from rvqcodec.training import postfilter as training
 from rvqcodec.training.commands import app
 from rvqcodec.training.corpus import Corpus, Recording
 from rvqcodec.weights.load import load_model, save_model
 from rvqcodec.weights.registry import postfilter_of, read_model_file
 
-PLAIN = CodecConfig(
-    waveform_dim=8,
-    encoder_fine_width=8,
-    encoder_fine_blocks=1,
-    encoder_coarse_width=8,
-    encoder_coarse_blocks=1,
-    decoder_coarse_width=8,
-    decoder_coarse_blocks=1,
-    decoder_fine_width=8,
-    decoder_fine_blocks=1,
+PLAIN = small_config(
     n_codebooks=2,
-    codebook_size=16,
     search_stops=(1, 2),
     noise_bands=(20, 20),
     low_exponents=(80, 80),

@@ -11,10 +11,10 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
+from tiny import small_config
 
 from rvqcodec.errors import ModelError, RvqError
 from rvqcodec.models.codec import Codec
-from rvqcodec.models.config import CodecConfig
 from rvqcodec.models.transform import MDCT
 from rvqcodec.training import session as sessions
 from rvqcodec.training.checkpoint import load_checkpoint, save_checkpoint
@@ -30,20 +30,7 @@ from rvqcodec.training.start import emphasise_low, let_skip, scale_energies, sta
 from rvqcodec.training.tables import TOTAL, bits_per_code, count_codes, frequencies
 from rvqcodec.training.trainer import Trainer, draw_layers
 
-TINY = CodecConfig(
-    waveform_dim=8,
-    encoder_fine_width=8,
-    encoder_fine_blocks=1,
-    encoder_coarse_width=8,
-    encoder_coarse_blocks=1,
-    decoder_coarse_width=8,
-    decoder_coarse_blocks=1,
-    decoder_fine_width=8,
-    decoder_fine_blocks=1,
-    n_codebooks=4,
-    codebook_size=16,
-    search_stops=(2, 4),
-)
+TINY = small_config()
 CROP = 4_800
 SETTINGS = Settings(steps=8, batch=2, crop_s=0.1, warmup=1, restart_every=3, bf16=False, decay_share=0.5)
 

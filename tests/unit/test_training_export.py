@@ -4,10 +4,10 @@ import math
 import numpy as np
 import pytest
 import torch
+from tiny import small_config
 from typer.testing import CliRunner
 
 from rvqcodec.models.codec import Codec
-from rvqcodec.models.config import CodecConfig
 from rvqcodec.training import evaluation, export
 from rvqcodec.training.commands import app
 from rvqcodec.training.corpus import Corpus, Recording
@@ -16,20 +16,7 @@ from rvqcodec.weights.load import load_model, save_model
 from rvqcodec.weights.registry import read_model_file
 from rvqcodec.weights.tables import read_tables
 
-TINY = CodecConfig(
-    waveform_dim=8,
-    encoder_fine_width=8,
-    encoder_fine_blocks=1,
-    encoder_coarse_width=8,
-    encoder_coarse_blocks=1,
-    decoder_coarse_width=8,
-    decoder_coarse_blocks=1,
-    decoder_fine_width=8,
-    decoder_fine_blocks=1,
-    n_codebooks=4,
-    codebook_size=16,
-    search_stops=(2, 4),
-)
+TINY = small_config()
 
 
 def recording(index, kind, split, seconds=4.0):
