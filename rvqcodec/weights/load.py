@@ -68,14 +68,19 @@ def load_tensors(model: ModelFile) -> dict[str, Tensor]:
     """Return the weights of a model as they are stored, those of its base and of a postfilter that it uses among them.
 
     Raises:
-        ModelError: The base isn't there.
+        ModelError: The base or the postfilter isn't there.
         OSError, SafetensorError: A file can't be read.
     """
     base = safetensors.load_file(model.base_path) if model.base_path else {}
     tensors = base | safetensors.load_file(model.path)
-    if not CodecConfig.from_json(model.config).postfilter or not model.postfilter_path.is_file():
-        return tensors  # where it is wanted and not in the model's own file, loading tells what is missing
-    return tensors | {POSTFILTER + key: value for key, value in safetensors.load_file(model.postfilter_path).items()}
+    if not CodecConfig.from_json(model.config).postfilter:
+        return tensors
+    path = model.postfilter_path
+    if path.is_file():
+        return tensors | {POSTFILTER + key: value for key, value in safetensors.load_file(path).items()}
+    if not any(key.startswith(POSTFILTER) for key in tensors):
+        raise ModelError(f"the weights of {model.name} need their postfilter {path.name} beside them in {path.parent}")
+    return tensors
 
 
 def save_model(codec: Codec, path: Path, base: str = "") -> None:
