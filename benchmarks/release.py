@@ -45,7 +45,8 @@ def make_model(options: argparse.Namespace) -> None:
             "--minutes", options.table_minutes, "--before", options.before, "--base", options.base,
             "--entropy-minutes", 0)  # fmt: skip
     if options.postfilter_minutes and not postfilter_of(find_model(options.name).path).is_file():
-        start = ["--init", find_model(options.base).postfilter_path] if options.base else []
+        known = find_model(options.base).postfilter_path if options.base else None
+        start = ["--init", known] if known and known.is_file() else []
         run(*RVQ, "train", "postfilter", options.corpus, "--model", options.name, "--minutes", options.postfilter_minutes,
             "--decode-minutes", options.postfilter_minutes / 3, *start)  # fmt: skip
     if not find_model(options.name).network_paths:
@@ -90,7 +91,7 @@ def main() -> None:
     parser.add_argument("--code-minutes", type=float, default=40)
     parser.add_argument("--network-minutes", type=float, default=60)
     parser.add_argument("--network-init", default="", help="a network to start from, such as that of the model before")
-    parser.add_argument("--postfilter-minutes", type=float, default=30, help="0: that of the base, if any")
+    parser.add_argument("--postfilter-minutes", type=float, default=30, help="0: none of its own")
     parser.add_argument("--layers", type=int, nargs="+", default=[3, 6, 9, 12, 15, 18, 24], help="to evaluate")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()

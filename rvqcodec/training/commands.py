@@ -177,7 +177,10 @@ def postfilter(
     decode_minutes: Annotated[float, typer.Option(min=0, help="Time for decoding crops to learn from.")] = 10.0,
     width: Annotated[int, typer.Option(min=1, max=1024, help="Of the network.")] = 160,
     blocks: Annotated[int, typer.Option(min=1, max=16, help="Of the network.")] = 4,
-    init: Annotated[str, typer.Option(help="Start from: a postfilter's weights, or own for the model's.")] = "",
+    init: Annotated[
+        str,
+        typer.Option(help="Start from: a postfilter's weights, NAME.postfilter.part of an interrupted run, or own."),
+    ] = "",
     rate: Annotated[float, typer.Option(min=0, help="Learning rate.")] = 1e-3,
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
 ) -> None:

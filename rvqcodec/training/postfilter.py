@@ -48,7 +48,7 @@ class PostfilterRequest:
     model: A model's name or the path of its weights.
     minutes, decode_minutes: Of training, and of decoding crops first.
     width, n_blocks: Of the network.
-    init: A postfilter's weights to go on from; its own where there are some and `init` is "own".
+    init: A postfilter's weights to go on from, such as NAME.postfilter.part of an interrupted run; "own" for those that the model uses.
     rate: Learning rate.
     batch: Crops of a second in a step.
     seed: Of everything that is drawn.
@@ -145,7 +145,7 @@ def train_postfilter(request: PostfilterRequest) -> Iterator[str]:
     torch.manual_seed(request.seed)
     network = PostFilter(config)
     if request.init:
-        _take_over(network, postfilter_of(model.path) if request.init == "own" else Path(request.init))
+        _take_over(network, model.postfilter_path if request.init == "own" else Path(request.init))
     crops = Crops(open_corpus(request.corpus), CROP_S * codec.block_size, request.seed)
     decoded = decode_crops(codec, crops, network.n_low, request.decode_minutes, request.seed)
     yield f"{CROP_S * len(decoded.n_layers)} s decoded"
@@ -188,10 +188,14 @@ def inputs_of(
 def _train(
     network: PostFilter, decoded: Decoded, loss_of: PostfilterLoss, request: PostfilterRequest, path: Path
 ) -> Iterator[str]:
-    """Train the network, leave its averaged weights in it and in the file, and yield how it goes."""
+    """Train the network, leave its averaged weights in it and in the file, and yield how it goes.
+
+    Meanwhile they are kept beside the file, with the ending .part.
+    """
     n_frames = decoded.envelope.shape[1] // CROP_S
     average = {key: value.clone() for key, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.0, betas=BETAS, weight_decay=0.0)
+    unfinished = path.with_suffix(".part")  # an interrupted run must not replace a postfilter that is in use
     started = kept = time.monotonic()
     step, told, total = 0, 0.0, 0.0
     while (progress := (time.monotonic() - started) / (60 * max(request.minutes, 1e-3))) < 1:
@@ -217,12 +221,13 @@ def _train(
         total += (float(loss.detach()) - total) * max(0.01, 1 / step)
         if time.monotonic() - kept > KEEP_EVERY_S:
             kept = time.monotonic()
-            _keep(average, path)
+            _keep(average, unfinished)
         if progress - told > 1 / TOLD:
             told = progress
             yield f"{step} steps: loss {total:.4f}"
     network.load_state_dict(average)
     _keep(average, path)
+    unfinished.unlink(missing_ok=True)
     yield f"{step} steps, {step * request.batch} s: loss {total:.4f}"
 
 

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from rvqcodec.errors import ModelError, RvqError
 from rvqcodec.models.codec import Codec
+from rvqcodec.models.postfilter import HIGHEST_HZ
 from rvqcodec.training.codebooks import CodebookAverages, Quantized, quantize
 from rvqcodec.training.crops import Crops
 from rvqcodec.training.discriminator import Discriminator, discriminator_loss, generator_losses
@@ -25,7 +26,6 @@ BETAS = (0.8, 0.99)
 MOST_SKIPPED = 20
 DIVERGED = 2.0
 LAYER_STREAM = 1 << 20
-LOW_HZ = 3_000
 
 
 class Trainer:
@@ -55,7 +55,7 @@ class Trainer:
             codec.decoder.postfilter.requires_grad_(False)
         if settings.bf16:
             _run_in_bf16(codec)
-        low_bins = codec.config.edge_from(LOW_HZ) if settings.low else 0
+        low_bins = codec.config.edge_from(HIGHEST_HZ) if settings.low else 0
         loss = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies, low_bins)
         self.loss = loss.to(self.device)
         self.codebooks = CodebookAverages(codec.quantizer.codebooks, counts, zero_first=bool(codec.config.code_costs))

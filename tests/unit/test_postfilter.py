@@ -150,3 +150,35 @@ def test_it_needs_a_calibrated_model_and_a_start_that_fits(tmp_path, corpus):
     command = ["postfilter", str(tmp_path), "--model", str(path), *options, "--init", str(path)]
     with pytest.raises(ModelError, match="can't be read as a postfilter"):
         CliRunner().invoke(app, command, catch_exceptions=False)
+
+
+def test_an_interrupted_training_leaves_the_one_in_use_and_can_go_on(tmp_path, corpus, monkeypatch):
+    path = write(tmp_path)
+    base = ["postfilter", str(tmp_path), "--model", str(path), "--decode-minutes", "0", "--width", "8", "--blocks", "1"]
+    CliRunner().invoke(app, [*base, "--minutes", "0.02"], catch_exceptions=False)
+    before = postfilter_of(path).read_bytes()
+    monkeypatch.setattr(training, "KEEP_EVERY_S", 0)
+    lines = training.train_postfilter(
+        training.PostfilterRequest(corpus=tmp_path, model=str(path), minutes=1, decode_minutes=0, width=8, n_blocks=1)
+    )
+    monkeypatch.setattr(training, "TOLD", 1000)
+    next(line for line in lines if "loss" in line)
+    lines.close()
+    part = postfilter_of(path).with_suffix(".part")
+    assert part.is_file() and postfilter_of(path).read_bytes() == before
+    CliRunner().invoke(app, [*base, "--minutes", "0.02", "--init", str(part)], catch_exceptions=False)
+    assert not part.exists() and postfilter_of(path).read_bytes() != before
+
+
+def test_a_model_based_on_another_goes_on_from_what_it_uses(tmp_path, corpus):
+    write(tmp_path)
+    other = write(tmp_path, "other", base="small")
+    other.with_suffix(".finish.json").write_text(json.dumps({"postfilter": [8, 2]}))
+    safetensors.save_file(
+        make(CONFIG, trained=True).decoder.postfilter.state_dict(), postfilter_of(tmp_path / "small.safetensors")
+    )
+    options = ["--minutes", "0", "--decode-minutes", "0", "--width", "8", "--blocks", "2", "--init", "own"]
+    CliRunner().invoke(app, ["postfilter", str(tmp_path), "--model", str(other), *options], catch_exceptions=False)
+    found = load_model(read_model_file(other), "cpu").decoder.postfilter.head.weight
+    assert postfilter_of(other).is_file()
+    assert torch.allclose(found, make(CONFIG, trained=True).decoder.postfilter.head.weight, atol=1e-3)
