@@ -17,6 +17,7 @@ from rvqcodec.models.batching import Batcher
 from rvqcodec.models.config import CodecConfig, fingerprint
 from rvqcodec.models.decoder import Decoder
 from rvqcodec.models.encoder import Encoder
+from rvqcodec.models.pitchless import pitchless
 from rvqcodec.models.quantizer import ResidualQuantizer
 from rvqcodec.models.windows import code_blocks, decode_blocks
 
@@ -83,9 +84,22 @@ class Codec(nn.Module):
         """Return the codes [batch, n_layers, frames] of windows of one length; `encode_window` for several."""
         context = self.config.encoder_context
         with self._running() as device:
-            latent = self.encoder(torch.from_numpy(waves).to(device))[:, context:-context]
-            codes = self.quantizer.encode(latent, n_layers, n_candidates)
+            codes = self.search(torch.from_numpy(waves).to(device), n_layers, n_candidates, context)
             return codes.cpu().numpy().astype(np.uint16)
+
+    def search(self, wave: Tensor, n_layers: int, n_candidates: int = 1, context: int = 0) -> Tensor:
+        """Return the codes [batch, n_layers, frames], int64, of levelled waves.
+
+        Args:
+            wave: [batch, (frames + 2 * context) * hop_length].
+            n_layers: Layers to keep, 1 .. n_codebooks.
+            n_candidates: Candidates of the search.
+            context: Frames at each end that aren't coded.
+        """
+        n_frames = wave.shape[1] // self.config.hop_length
+        wanted = slice(context, n_frames - context)
+        share = pitchless(self.decoder.pitch(wave).correlation)[:, wanted] if self.config.pitchless_gains else None
+        return self.quantizer.encode(self.encoder(wave)[:, wanted], n_layers, n_candidates, share)
 
     def decode_window(
         self, codes: Codes, n_layers: npt.NDArray[np.int64], sounding: npt.NDArray[np.bool_], position: int

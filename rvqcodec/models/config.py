@@ -16,8 +16,9 @@ from rvqcodec.errors import ModelError
 MAX_WEIGHTS = 1 << 28
 MAX_BLOCKS = 64
 POSTFILTER_EXPANSION = 2
-PITCH_RATE, PITCH_PIECES, PITCH_REACH_S = 8_000, 4, 0.06
-"""Of the comb filter (`pitch`): the sample rate that it works at, its pieces of a latent frame, and how far a sample depends on others."""
+PITCH_RATE, PITCH_PIECES, PITCH_REACH_S, PITCH_HOLD = 8_000, 4, 0.06, 10
+"""Of the search for a pitch (`pitch`): the sample rate that it works at, its pieces of a latent frame, how far a sample depends on others,
+and how many frames around a pitch count as having one (`pitchless`)."""
 BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102, 122, 146, 174, 208, 248, 284, 320)
 
 
@@ -34,6 +35,8 @@ class CodecConfig:
     `code_costs`, one for each layer: entry 0 of each codebook is the zero vector, and the search takes another one only where that
     saves more squared error of the latent than so many hundredths. So a frame gets the layers that it needs, and what 0 says is
     left to the entropy coder, which soon takes it for granted.
+    `pitchless_gains`, in hundredths, one for each search stop: how much more errors of the envelope count, in the layers up to that
+    stop, where the source has no pitch (`pitchless`).
     """
 
     sample_rate: int = 48_000
@@ -63,6 +66,7 @@ class CodecConfig:
     noise_evenness: tuple[int, ...] = ()
     postfilter: tuple[int, ...] = ()
     code_costs: tuple[int, ...] = ()
+    pitchless_gains: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = [getattr(self, field.name) for field in dataclasses.fields(self) if field.type == "int"]
@@ -95,6 +99,11 @@ class CodecConfig:
             "costs have an entry for each layer, 0 to 10^9": len(self.code_costs) in (0, self.n_codebooks)
             and all(0 <= cost <= 10**9 for cost in self.code_costs),
             "kernel_size is odd and above 1": self.kernel_size % 2 == 1 and self.kernel_size > 1,
+            "gains have an entry for each search stop, 1 to 100": len(self.pitchless_gains)
+            in (0, len(self.search_stops))
+            and all(100 <= gain <= 10_000 for gain in self.pitchless_gains),
+            "gains for sound without a pitch stand beside a comb filter, which finds it": not self.pitchless_gains
+            or bool(self.pitch_strengths),
             "the context is shorter than a block": max(self.encoder_context, self.decoder_context) <= self.frame_rate,
         }
         checks["the level is 0 dBFS or less"] = -100 < self.level_dbfs <= 0
@@ -141,8 +150,9 @@ class CodecConfig:
 
     @property
     def encoder_context(self) -> int:
-        """Frames on each side that an encoded frame depends on (blocks, transform overlap)."""
-        return self._context(self.encoder_fine_blocks, self.encoder_coarse_blocks) + 1
+        """Frames on each side that an encoded frame depends on (blocks, transform overlap, pitches nearby)."""
+        nearby = PITCH_HOLD + math.ceil(PITCH_REACH_S * self.frame_rate) if self.pitchless_gains else 0
+        return max(nearby, self._context(self.encoder_fine_blocks, self.encoder_coarse_blocks) + 1)
 
     @property
     def decoder_context(self) -> int:

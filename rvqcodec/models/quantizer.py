@@ -16,6 +16,7 @@ class ResidualQuantizer(nn.Module):
 
     codebooks: Tensor
     costs: Tensor
+    gains: Tensor
 
     def __init__(self, config: CodecConfig) -> None:
         super().__init__()
@@ -23,16 +24,27 @@ class ResidualQuantizer(nn.Module):
         self.register_buffer("codebooks", torch.zeros(config.n_codebooks, config.codebook_size, config.latent_dim))
         costs = torch.tensor(config.code_costs or (0,) * config.n_codebooks) / 100
         self.register_buffer("costs", costs, persistent=False)
+        sizes = torch.tensor((0, *config.search_stops)).diff()
+        gains = torch.tensor(config.pitchless_gains) / 100
+        self.register_buffer("gains", gains.repeat_interleave(sizes) if len(gains) else gains, persistent=False)
 
-    def encode(self, latent: Tensor, n_layers: int, n_candidates: int = 1) -> Tensor:
+    def encode(self, latent: Tensor, n_layers: int, n_candidates: int = 1, pitchless: Tensor | None = None) -> Tensor:
         """Return the codes [batch, n_layers, frames], int64, of `latent` [batch, frames, latent_dim].
 
         The best `n_candidates` partial sums are kept from layer to layer and pruned to one at the fixed search stops.
         The search runs on to the next stop and is cut there, so the codes of fewer layers are a prefix of those of more.
+
+        Args:
+            latent: float32.
+            n_layers: Layers to keep.
+            n_candidates: See above.
+            pitchless: How far frames have no pitch, so that errors of their envelope count more, 0 to 1, [batch, frames]; not at
+                all when absent.
         """
         batch, frames, dim = latent.shape
         depth = self.config.search_depth(n_layers) if n_candidates > 1 else n_layers
-        codes = self._search(latent.reshape(batch * frames, 1, dim).float(), depth, n_candidates)
+        share = pitchless.reshape(-1, 1, 1) if pitchless is not None and len(self.gains) else None
+        codes = self._search(latent.reshape(batch * frames, 1, dim).float(), depth, n_candidates, share)
         return codes[:, :n_layers].unflatten(0, (batch, frames)).transpose(1, 2)
 
     def decode(self, codes: Tensor, n_layers: Tensor | None = None) -> Tensor:
@@ -48,27 +60,37 @@ class ResidualQuantizer(nn.Module):
             total = total + (entries if n_layers is None else entries * (n_layers > layer)[..., None])
         return total
 
-    def _search(self, residual: Tensor, depth: int, n_candidates: int) -> Tensor:
-        """Return codes [frames, depth] of `residual` [frames, 1, latent_dim]."""
+    def _search(self, residual: Tensor, depth: int, n_candidates: int, pitchless: Tensor | None) -> Tensor:
+        """Return codes [frames, depth] of `residual` [frames, 1, latent_dim]; `pitchless` is [frames, 1, 1]."""
         rows = torch.arange(len(residual), device=residual.device)[:, None]
         error = residual.square().sum(-1)
         codes = torch.empty(len(residual), 1, 0, dtype=torch.int64, device=residual.device)
         for layer in range(depth):
             keep = 1 if layer + 1 in (*self.config.search_stops, depth) else n_candidates
             codebook = self.codebooks[layer]
-            after = self._errors(residual, error, layer)
+            extra = None if pitchless is None else pitchless * (self.gains[layer] - 1)
+            after = self._errors(residual, error, layer, extra)
             error, best = _smallest(after.flatten(1), keep)
             parent, code = best // len(codebook), best % len(codebook)
             codes = torch.cat([codes[rows, parent], code[..., None]], -1)
             residual = residual[rows, parent] - codebook[code]
         return codes[:, 0]
 
-    def _errors(self, residual: Tensor, error: Tensor, layer: int) -> Tensor:
-        """Return squared errors and costs so far [frames, candidates, codebook_size] after each entry of a layer."""
-        frames, candidates, dim = residual.shape
+    def _errors(self, residual: Tensor, error: Tensor, layer: int, extra: Tensor | None) -> Tensor:
+        """Return squared errors and costs so far [frames, candidates, codebook_size] after each entry of a layer.
+
+        Those of the envelope count 1 + `extra` times, [frames, 1, 1]; it changes at search stops alone, where one candidate is left and
+        its errors so far don't matter.
+        """
+        frames, candidates, _ = residual.shape
         codebook = self.codebooks[layer]
         norms = norms_and_costs(codebook, self.costs[layer])
-        products = torch.addmm(norms, residual.reshape(-1, dim), codebook.T, alpha=-2.0)
+        if extra is not None:
+            waveform, envelope = residual.tensor_split([self.config.waveform_dim], -1)
+            own = codebook[:, self.config.waveform_dim :].square().sum(-1, keepdim=True)
+            codebook = torch.cat([codebook, -0.5 * own], -1)
+            residual = torch.cat([waveform, envelope * (1 + extra), extra.expand(-1, candidates, -1)], -1)
+        products = torch.addmm(norms, residual.flatten(0, 1), codebook.T, alpha=-2.0)
         return products.unflatten(0, (frames, candidates)) + error[..., None]
 
 

@@ -24,7 +24,7 @@ LOWEST_HZ = 900
 
 
 def calibrate(codec: Codec, wave: Tensor) -> Codec:
-    """Return the codec with its finish measured on typical sound; noise bands that it was trained with stay.
+    """Return the codec with its finish measured on typical sound; noise bands that it was trained with, and pitchless gains, stay.
 
     Args:
         codec: The codec, in evaluation mode.
@@ -33,7 +33,7 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
     noise, makeup, exponents = [], [], []
     with torch.inference_mode():
         original = codec.encoder.mdct(wave)
-        codes = codec.quantizer.encode(codec.encoder(wave), codec.config.n_codebooks, 1)
+        codes = codec.search(wave, codec.config.n_codebooks)
         for n_layers in range(1, codec.config.n_codebooks + 1):
             latent = codec.quantizer.decode(codes[:, :n_layers])
             counts = torch.full(latent.shape[:2], n_layers, device=latent.device)
@@ -49,6 +49,7 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
         pitch_strengths=(),
         noise_evenness=(),
         postfilter=(),
+        pitchless_gains=(),
     )
     calibrated = _with(codec, config)
     if not config.takes_pitch_filter:
@@ -63,6 +64,7 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
             pitch_strengths=strengths,
             noise_evenness=even,
             postfilter=codec.config.postfilter if any(even) else (),
+            pitchless_gains=codec.config.pitchless_gains,
         ),
     )
 

@@ -160,13 +160,23 @@ def export(
 def finish(
     corpus: Annotated[Path, typer.Argument(help="The corpus folder.")],
     model: Annotated[str, typer.Option(help="A model's name or the path of its weights.")] = DEFAULT_MODEL,
+    pitchless_gains: Annotated[
+        str,
+        typer.Option(
+            help='Percent that errors of the envelope count, where a sound has no pitch, for each search stop: "200 200 140 100".'
+        ),
+    ] = "",
 ) -> None:
-    """Calibrate the last step of a shipped model's decoder anew, beside its weights: files stay valid and sound better."""
+    """Calibrate what a shipped model's decoder does last, and its encoder's search, anew, beside its weights: files stay valid."""
     from rvqcodec.training.corpus import open_corpus
     from rvqcodec.training.export import recalibrate
     from rvqcodec.weights.registry import find_model
 
-    typer.echo(str(recalibrate(find_model(model), open_corpus(corpus))))
+    try:
+        gains = tuple(map(int, pitchless_gains.split()))
+    except ValueError:
+        raise typer.BadParameter("whole numbers are wanted", param_hint="--pitchless-gains") from None
+    typer.echo(str(recalibrate(find_model(model), open_corpus(corpus), gains)))
 
 
 @app.command()

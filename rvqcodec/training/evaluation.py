@@ -123,11 +123,10 @@ def decode_layers(codec: Codec, wave: Wave, layer_counts: Sequence[int], n_candi
     """Return a wave [n_samples], coded and decoded with each number of layers."""
     device = codec.silence.device
     with torch.inference_mode():
-        latent = codec.encoder(torch.from_numpy(wave).to(device)[None])
-        codes = codec.quantizer.encode(latent, max(layer_counts), n_candidates)
+        codes = codec.search(torch.from_numpy(wave).to(device)[None], max(layer_counts), n_candidates)
         decoded = []
         for n_layers in layer_counts:
-            counts = torch.full(latent.shape[:2], n_layers, device=device)
+            counts = torch.full((1, codes.shape[2]), n_layers, device=device)
             latent_sum = codec.quantizer.decode(codes[:, :n_layers])
             output = codec.decoder(latent_sum, counts, position=torch.zeros(1, dtype=torch.int64, device=device))
             decoded.append(output[0].cpu().numpy())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 from collections import defaultdict
@@ -92,14 +93,21 @@ def export(request: Export) -> tuple[Path, Path, Path]:
     return weights, model.tables_path, model.card_path
 
 
-def recalibrate(model: ModelFile, corpus: Corpus) -> Path:
+def recalibrate(model: ModelFile, corpus: Corpus, pitchless_gains: tuple[int, ...] = ()) -> Path:
     """Measure the finish of a shipped model anew and write it beside its weights: its files sound better and stay as they are.
 
+    Args:
+        model: The model.
+        corpus: What to measure it on.
+        pitchless_gains: Of its search from now on (`CodecConfig`); those that it has when empty.
+
     Raises:
+        ModelError: The gains don't fit the model.
         OutputError: It can't be written.
     """
     codec = load_model(model, "cpu")
-    return write_finish(model, calibrate(codec, _crops(codec, corpus, CALIBRATION_S)).config)
+    config = calibrate(codec, _crops(codec, corpus, CALIBRATION_S)).config
+    return write_finish(model, dataclasses.replace(config, pitchless_gains=pitchless_gains or config.pitchless_gains))
 
 
 def write_finish(model: ModelFile, config: CodecConfig) -> Path:

@@ -162,13 +162,12 @@ def decode_crops(codec: Codec, crops: Crops, n_low: int, minutes: float, seed: i
     n_codebooks = codec.config.n_codebooks
     while not batches or time.monotonic() < end:
         wave = torch.from_numpy(crops.batch(len(batches), 0, CROPS_AT_ONCE))
-        latent = codec.encoder(wave)
-        codes = codec.quantizer.encode(latent, n_codebooks, N_CANDIDATES)
+        codes = codec.search(wave, n_codebooks, N_CANDIDATES)
         drawn = np.exp(generator.uniform(np.log(FEWEST_LAYERS), np.log(n_codebooks + 0.5), CROPS_AT_ONCE))
         drawn = np.where(generator.random(CROPS_AT_ONCE) < ALL_LAYERS_SHARE, n_codebooks, np.round(drawn))
         n_layers = torch.from_numpy(drawn.clip(1, n_codebooks).astype(np.int64))
-        counts = n_layers[:, None].expand(latent.shape[:2])
-        position = (len(batches) * CROPS_AT_ONCE + torch.arange(CROPS_AT_ONCE)) * latent.shape[1]
+        counts = n_layers[:, None].expand(-1, codes.shape[2])
+        position = (len(batches) * CROPS_AT_ONCE + torch.arange(CROPS_AT_ONCE)) * codes.shape[2]
         found = inputs_of(codec.decoder, codec.quantizer.decode(codes, counts), counts, position, n_low)
         batches.append((*(x.half() for x in (*found, codec.decoder.mdct(wave, n_low))), n_layers))
     low, before, after, correlation, envelope, target, n_layers = map(torch.cat, zip(*batches, strict=True))

@@ -35,8 +35,7 @@ def count_codes(codec: Codec, crops: Crops, n_crops: int, minutes: float, n_cand
     for step in range(-(-n_crops // BATCH)):
         wave = torch.from_numpy(crops.batch(step, 0, min(BATCH, n_crops - step * BATCH)))
         with torch.inference_mode():
-            latent = codec.encoder(wave.to(codec.silence.device))
-            codes = codec.quantizer.encode(latent, config.n_codebooks, n_candidates)
+            codes = codec.search(wave.to(codec.silence.device), config.n_codebooks, n_candidates)
         sounding = wave.view(len(wave), -1, config.hop_length).square().mean(-1) > SILENCE
         places = (codes.cpu().transpose(1, 2)[sounding].T.numpy() + rows).ravel()
         counts += np.bincount(places, minlength=counts.size).reshape(counts.shape)

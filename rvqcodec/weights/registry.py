@@ -14,7 +14,15 @@ DEFAULT_MODEL = "rvq48-v3"
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 1 << 20
 MAX_NAME_BYTES = 64
-FINISH = ("noise_bands", "makeup_centibels", "low_exponents", "pitch_strengths", "noise_evenness", "postfilter")
+FINISH = (
+    "noise_bands",
+    "makeup_centibels",
+    "low_exponents",
+    "pitch_strengths",
+    "noise_evenness",
+    "postfilter",
+    "pitchless_gains",
+)
 """Parts of a configuration that a later calibration may replace: what a decoder does at the end, nothing that codes depend on."""
 
 
@@ -67,7 +75,7 @@ class ModelFile:
 
     @property
     def finish_path(self) -> Path:
-        """A newer calibration of the decoder's finish beside the weights, where there is one."""
+        """A newer calibration of the decoder's finish, and of the search, beside the weights, where there is one."""
         return finish_of(self.path)
 
     @property

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_codec, tiny_config
+from tiny import small_config, tiny_codec, tiny_config
 
 from rvqcodec.models.quantizer import ResidualQuantizer, _smallest
 
@@ -87,3 +87,37 @@ def test_an_entry_must_save_more_than_its_cost():
     latent[0, 1, 0] = 1.1
     assert made.encode(latent, 3).tolist() == [[[0, 0], [0, 1], [0, 0]]]
     assert made.encode(latent, 3, 2).tolist() == [[[0, 0], [0, 1], [0, 0]]]
+
+
+@pytest.fixture
+def minding():
+    """A quantizer whose envelope counts 4 times, then 2, and latents for it."""
+    config, generator = (
+        small_config(pitchless_gains=(400, 200), pitch_strengths=(40,) * 4),
+        torch.Generator().manual_seed(0),
+    )
+    made = ResidualQuantizer(config)
+    made.codebooks.normal_(generator=generator)
+    return made, torch.randn(2, 30, config.latent_dim, generator=generator)
+
+
+def test_without_a_pitch_errors_of_the_envelope_count_more(minding):
+    made, latent = minding
+    plain, share = made.encode(latent, 4, 4), torch.zeros(2, 30)
+    assert torch.equal(made.encode(latent, 4, 4, share), plain)
+    share[1] = 1.0
+    codes = made.encode(latent, 4, 4, share)
+    assert torch.equal(codes[0], plain[0])
+    assert torch.equal(made.encode(latent, 3, 4, share), codes[:, :3])
+    errors = [(made.decode(found) - latent)[1].square().sum(0) for found in (plain, codes)]
+    before, after = (error.tensor_split([made.config.waveform_dim]) for error in errors)
+    assert after[0].sum() > before[0].sum() and after[1].sum() < before[1].sum()
+
+
+def test_the_search_minimises_the_weighted_error(minding):
+    made, latent = minding
+    codes = made.encode(latent, 1, 1, torch.full((2, 30), 0.5))
+    weights = torch.ones(made.config.latent_dim)
+    weights[made.config.waveform_dim :] = 2.5
+    errors = ((latent[:, :, None] - made.codebooks[0]).square() * weights).sum(-1)
+    assert torch.equal(codes[:, 0], errors.argmin(-1))
