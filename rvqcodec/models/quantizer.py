@@ -68,30 +68,35 @@ class ResidualQuantizer(nn.Module):
         for layer in range(depth):
             keep = 1 if layer + 1 in (*self.config.search_stops, depth) else n_candidates
             codebook = self.codebooks[layer]
-            extra = None if pitchless is None else pitchless * (self.gains[layer] - 1)
-            after = self._errors(residual, error, layer, extra)
-            error, best = _smallest(after.flatten(1), keep)
+            if pitchless is None:
+                changes = self._changes(residual, layer)
+            else:
+                changes = self._weighted_changes(residual, layer, torch.pow(self.gains[layer], pitchless))
+            error, best = _smallest((error[..., None] + changes).flatten(1), keep)
             parent, code = best // len(codebook), best % len(codebook)
             codes = torch.cat([codes[rows, parent], code[..., None]], -1)
             residual = residual[rows, parent] - codebook[code]
         return codes[:, 0]
 
-    def _errors(self, residual: Tensor, error: Tensor, layer: int, extra: Tensor | None) -> Tensor:
-        """Return squared errors and costs so far [frames, candidates, codebook_size] after each entry of a layer.
-
-        Those of the envelope count 1 + `extra` times, [frames, 1, 1]; it changes at search stops alone, where one candidate is left and
-        its errors so far don't matter.
-        """
-        frames, candidates, _ = residual.shape
+    def _changes(self, residual: Tensor, layer: int) -> Tensor:
+        """Return what each entry of a layer adds to squared errors and costs, [frames, candidates, codebook_size]."""
         codebook = self.codebooks[layer]
         norms = norms_and_costs(codebook, self.costs[layer])
-        if extra is not None:
-            waveform, envelope = residual.tensor_split([self.config.waveform_dim], -1)
-            own = codebook[:, self.config.waveform_dim :].square().sum(-1, keepdim=True)
-            codebook = torch.cat([codebook, -0.5 * own], -1)
-            residual = torch.cat([waveform, envelope * (1 + extra), extra.expand(-1, candidates, -1)], -1)
-        products = torch.addmm(norms, residual.flatten(0, 1), codebook.T, alpha=-2.0)
-        return products.unflatten(0, (frames, candidates)) + error[..., None]
+        return torch.addmm(norms, residual.flatten(0, 1), codebook.T, alpha=-2.0).unflatten(0, residual.shape[:2])
+
+    def _weighted_changes(self, residual: Tensor, layer: int, gain: Tensor) -> Tensor:
+        """Return `_changes` with errors of the envelope counting `gain` times as much as those of the waveform, [frames, 1, 1].
+
+        A quarter of it, in decibels, is taken from the waveform, so that not all of it costs bits. Gains change at search stops alone,
+        where one candidate is left: what its errors so far were weighted with doesn't matter.
+        """
+        codebook, cut = self.codebooks[layer], self.config.waveform_dim
+        shares = [torch.pow(gain, power).expand(-1, residual.shape[1], -1) for power in (-0.25, 0.75)]
+        parts = [share * part for share, part in zip(shares, residual.tensor_split([cut], -1), strict=True)]
+        norms = [part.square().sum(-1, keepdim=True) for part in codebook.tensor_split([cut], -1)]
+        costs = norms_and_costs(torch.zeros_like(codebook), self.costs[layer])
+        rows, columns = torch.cat([*parts, *shares], -1), torch.cat([codebook, *(-0.5 * norm for norm in norms)], -1)
+        return torch.addmm(costs, rows.flatten(0, 1), columns.T, alpha=-2.0).unflatten(0, residual.shape[:2])
 
 
 def norms_and_costs(codebook: Tensor, cost: Tensor) -> Tensor:

@@ -105,9 +105,10 @@ def recalibrate(model: ModelFile, corpus: Corpus, pitchless_gains: tuple[int, ..
         ModelError: The gains don't fit the model.
         OutputError: It can't be written.
     """
-    codec = load_model(model, "cpu")
-    config = calibrate(codec, _crops(codec, corpus, CALIBRATION_S)).config
-    return write_finish(model, dataclasses.replace(config, pitchless_gains=pitchless_gains or config.pitchless_gains))
+    config = CodecConfig.from_json(model.config)
+    config = dataclasses.replace(config, pitchless_gains=pitchless_gains or config.pitchless_gains)
+    codec = load_model(dataclasses.replace(model, config=config.to_json()), "cpu")
+    return write_finish(model, calibrate(codec, _crops(codec, corpus, CALIBRATION_S)).config)
 
 
 def write_finish(model: ModelFile, config: CodecConfig) -> Path:

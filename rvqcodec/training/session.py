@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -173,7 +174,7 @@ def _warmstart_counts(path: Path) -> Tensor | None:
 
 def _crops(corpus: Corpus, config: CodecConfig, settings: Settings) -> Crops:
     n_frames = round(settings.crop_s * config.frame_rate)
-    return Crops(corpus, n_frames * config.hop_length, settings.seed)
+    return Crops(corpus, n_frames * config.hop_length, settings.seed, tones=settings.tones)
 
 
 def _loop(session: Session, trainer: Trainer, corpus: Corpus) -> None:
@@ -191,6 +192,8 @@ def _loop(session: Session, trainer: Trainer, corpus: Corpus) -> None:
     saved = evaluated = trainer.minutes
     evaluate = _evaluator(session, trainer, corpus)
     while trainer.progress < 1:
+        if _abandoned():
+            raise RvqError("the process that started this one is gone")
         values = trainer.step()
         trainer.minutes = _agreed(clock.minutes(), trainer.group)
         if not first:
@@ -218,6 +221,12 @@ class Clock:
     def minutes(self) -> float:
         """Return the minutes so far."""
         return (time.monotonic() - self.start) / 60
+
+
+def _abandoned() -> bool:
+    """Return whether this is a process of several whose parent was killed: it would train on, unseen."""
+    parent = multiprocessing.parent_process()
+    return parent is not None and not parent.is_alive()
 
 
 def _agreed(minutes: float, group: Group) -> float:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from typing import ClassVar
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -28,6 +29,7 @@ from rvqcodec.training.parallel import Group
 from rvqcodec.training.settings import Settings
 from rvqcodec.training.start import emphasise_low, let_skip, scale_energies, start_codebooks, start_linear_paths
 from rvqcodec.training.tables import TOTAL, bits_per_code, count_codes, frequencies
+from rvqcodec.training.tones import whistles
 from rvqcodec.training.trainer import Trainer, draw_layers
 
 TINY = small_config()
@@ -47,8 +49,8 @@ def corpus():
     return Corpus(tuple(recordings), {"speech": audio, "music": audio[::-1]})
 
 
-def crops(seed=0):
-    return Crops(corpus(), CROP, seed)
+def crops(seed=0, tones=0.0):
+    return Crops(corpus(), CROP, seed, tones=tones)
 
 
 @cache
@@ -269,6 +271,26 @@ def test_crops_are_repeatable_levelled_and_shared_out():
     assert (levels < -13).all()
 
 
+def test_whistles_are_single_lines_that_come_and_go():
+    rate, peaks = 48_000, []
+    for seed in range(30):
+        wave = whistles(np.random.default_rng(seed), rate, rate)
+        assert wave.dtype == np.float32 and wave.shape == (rate,) and 0.05 < np.abs(wave).max() < 20
+        assert np.array_equal(wave, whistles(np.random.default_rng(seed), rate, rate))
+        piece = wave[int(np.abs(wave).argmax()) // 1024 * 1024 :][:1024]
+        power = np.square(np.abs(np.fft.rfft(piece * np.hanning(len(piece)))))
+        peaks.append(np.sort(power)[-40:].sum() / power.sum())
+    assert np.median(peaks) > 0.98
+
+
+def test_a_share_of_crops_has_whistles():
+    plain, some = crops().batch(5, 0, 40), crops(tones=0.5).batch(5, 0, 40)
+    changed = np.array([not np.array_equal(a, b) for a, b in zip(plain, some, strict=True)])
+    assert 8 <= changed.sum() <= 40
+    levels = 10 * np.log10(np.square(some).mean(1))
+    assert (levels > -33).all() and (levels < -13).all()
+
+
 def test_layer_counts_favour_all_and_few():
     counts = np.concatenate([draw_layers(SETTINGS, step, 24) for step in range(500)])
     assert 0.36 < (counts == 24).mean() < 0.46
@@ -386,6 +408,14 @@ def test_processes_exchange(tmp_path):
     meeting_point = str(tmp_path / "group")
     both = [subprocess.Popen([sys.executable, "-c", EXCHANGE, str(rank), meeting_point]) for rank in range(2)]
     assert [process.wait(60) for process in both] == [0, 0]
+
+
+def test_a_process_whose_parent_was_killed_does_not_train_on(monkeypatch):
+    assert not sessions._abandoned()
+    gone = subprocess.Popen([sys.executable, "-c", ""])
+    gone.wait()
+    monkeypatch.setattr(sessions.multiprocessing, "parent_process", lambda: Mock(is_alive=lambda: gone.poll() is None))
+    assert sessions._abandoned()
 
 
 def test_damaged_checkpoint_is_refused(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import math
 
@@ -118,6 +119,21 @@ def test_a_shipped_model_is_calibrated_anew_beside_its_weights(monkeypatch, tmp_
     config = load_model(read_model_file(weights), "cpu").config
     assert len(config.low_exponents) == config.n_codebooks
     assert weights.read_bytes() == before
+
+
+def test_gains_for_sound_without_a_pitch_are_set(monkeypatch, tmp_path, corpus, codec):
+    weights, gains = tmp_path / "small.safetensors", (300,) * len(codec.config.search_stops)
+    config = dataclasses.replace(codec.config, pitch_strengths=(40,) * codec.config.n_codebooks)
+    ready = Codec(config, codec.name)
+    ready.load_state_dict(codec.state_dict())
+    save_model(ready, weights)
+    monkeypatch.setattr("rvqcodec.training.corpus.open_corpus", lambda _: corpus)
+    command = ["finish", str(tmp_path), "--model", str(weights), "--pitchless-gains"]
+    for wrong, code in (("3 x", 2), ("300", 1)):
+        assert CliRunner().invoke(app, [*command, wrong]).exit_code == code
+        assert not weights.with_suffix(".finish.json").exists()
+    CliRunner().invoke(app, [*command, " ".join(map(str, gains))], catch_exceptions=False)
+    assert load_model(read_model_file(weights), "cpu").config.pitchless_gains == gains
 
 
 def test_run_without_a_length_is_a_usage_error(tmp_path):
