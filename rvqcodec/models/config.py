@@ -19,6 +19,8 @@ POSTFILTER_EXPANSION = 2
 PITCH_RATE, PITCH_PIECES, PITCH_REACH_S, PITCH_HOLD = 8_000, 4, 0.06, 10
 """Of the search for a pitch (`pitch`): the sample rate that it works at, its pieces of a latent frame, how far a sample depends on others,
 and how many frames around a pitch count as having one (`pitchless`)."""
+BUZZ_REACH = 2
+"""Frames on each side that a bin is compared over (`buzz`)."""
 BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102, 122, 146, 174, 208, 248, 284, 320)
 
 
@@ -30,8 +32,8 @@ class CodecConfig:
     `noise_bands`, `makeup_centibels` and `low_exponents` finish a decoded spectrum (`finish`), one entry for each number of layers from 1
     on: the first band that is noise, by how much it is too quiet, and the exponent in hundredths that its low coefficients are raised
     to. `pitch_strengths`, in hundredths, tells how strong the comb filter on the decoded wave is (`pitch`), `noise_evenness`, in
-    hundredths, how far noise is evened out (`texture`). All are measured after training (`calibration`). `postfilter` holds width and
-    number of blocks of the network on top of these, or nothing.
+    hundredths, how far noise is evened out (`texture`), `buzz_strengths` how far its repetition is broken (`buzz`). All are measured
+    after training (`calibration`). `postfilter` holds width and number of blocks of the network on top of these, or nothing.
     `code_costs`, one for each layer: entry 0 of each codebook is the zero vector, and the search takes another one only where that
     saves more squared error of the latent than so many hundredths. So a frame gets the layers that it needs, and what 0 says is
     left to the entropy coder, which soon takes it for granted.
@@ -67,6 +69,7 @@ class CodecConfig:
     postfilter: tuple[int, ...] = ()
     code_costs: tuple[int, ...] = ()
     pitchless_gains: tuple[int, ...] = ()
+    buzz_strengths: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = [getattr(self, field.name) for field in dataclasses.fields(self) if field.type == "int"]
@@ -82,14 +85,16 @@ class CodecConfig:
                 len(self.low_exponents),
                 len(self.pitch_strengths),
                 len(self.noise_evenness),
+                len(self.buzz_strengths),
             }
             <= {0, self.n_codebooks},
             "exponents are 0.01 to 2": all(1 <= exponent <= 200 for exponent in self.low_exponents),
             "strengths are 0 to 1": all(
-                0 <= strength <= 100 for strength in self.pitch_strengths + self.noise_evenness
+                0 <= strength <= 100 for strength in self.pitch_strengths + self.noise_evenness + self.buzz_strengths
             ),
             "noise is evened out beside a comb filter, which finds it": not self.noise_evenness
             or bool(self.pitch_strengths),
+            "buzz is filtered where noise is evened out": not self.buzz_strengths or bool(self.noise_evenness),
             "a postfilter has a width and blocks, and stands on the other steps": not self.postfilter
             or (len(self.postfilter) == 2 and min(self.postfilter) > 0 and bool(self.noise_evenness)),
             "a comb filter takes multiples of 8 kHz, and quarters of a latent frame": not self.pitch_strengths
@@ -158,14 +163,20 @@ class CodecConfig:
     def decoder_context(self) -> int:
         """Frames on each side that a decoded frame depends on.
 
-        They come from the blocks, the input convolution, the transform's overlap, the comb filter, and the overlap once more where the
-        comb filter's findings change coefficients, and the postfilter's blocks.
+        They come from the blocks, the input convolution, the transform's overlap, the comb filter, the overlap once more where the
+        comb filter's findings change coefficients, the frames that buzz is looked for in, and the postfilter's blocks.
         """
         pitch = math.ceil(PITCH_REACH_S * self.frame_rate) if self.pitch_strengths else 0
         texture = 1 if self.noise_evenness else 0
+        buzz = BUZZ_REACH + 1 if self.buzz_strengths else 0
         postfilter = self._context(sum(self.postfilter[1:]), 0)
         return (
-            self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1) + 1 + pitch + texture + postfilter
+            self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1)
+            + 1
+            + pitch
+            + texture
+            + buzz
+            + postfilter
         )
 
     def _n_blocks(self) -> tuple[int, ...]:

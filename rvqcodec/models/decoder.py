@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from rvqcodec.models.blocks import convnext
+from rvqcodec.models.buzz import BuzzFilter
 from rvqcodec.models.config import CodecConfig
 from rvqcodec.models.finish import Finish
-from rvqcodec.models.pitch import PitchFilter
+from rvqcodec.models.pitch import PitchFilter, Repeats
 from rvqcodec.models.postfilter import PostFilter
 from rvqcodec.models.texture import NoiseTexture
 from rvqcodec.models.transform import MDCT, BandEnergies, expand
@@ -27,6 +28,7 @@ class Decoder(nn.Module):
         self.finish = Finish(config)
         self.pitch = PitchFilter(config)
         self.texture = NoiseTexture(config)
+        self.buzz = BuzzFilter(config)
         self.postfilter = PostFilter(config) if config.postfilter else None
         self.linear = nn.Linear(config.waveform_dim, config.merge * config.mdct_size, bias=False)
         self.latent_in = nn.Conv1d(config.latent_dim, coarse, kernel, padding=kernel // 2)
@@ -61,7 +63,7 @@ class Decoder(nn.Module):
         repeats = self.pitch(wave)
         if not self.texture.calibrated:
             return wave + self.pitch.change(repeats, n_layers, sounding)
-        finished = self.texture(coefficients, repeats.correlation, n_layers)
+        finished = self.finished(coefficients, repeats, latent, n_layers, position)
         if self.postfilter is None:
             wave = self._wave(self.energies.rescale(finished, envelope), sounding)
             return wave + self.pitch.change(repeats, n_layers, sounding)
@@ -73,14 +75,29 @@ class Decoder(nn.Module):
     def spectrum(self, latent: Tensor, n_layers: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return coefficients [batch, frames * merge, mdct_size] and their log band energies [batch, frames, bands]; as `forward` does."""
         companded, correction = self.branch(latent, n_layers)
-        shape = latent[..., : self.config.waveform_dim]
-        companded = companded + self.linear(shape).unflatten(-1, (self.config.merge, -1)).flatten(1, 2)
+        companded = companded + self._linear(latent)
         envelope = latent[..., self.config.waveform_dim :] / self.energies.scale + self.energies.mean + correction
         coefficients = expand(companded.clamp(-8.0, 8.0))
         if position is not None:
             coefficients = self.finish(coefficients, n_layers, position)
             envelope = envelope + self.finish.gain(n_layers)
         return self.energies.rescale(coefficients, envelope), envelope
+
+    def finished(
+        self, coefficients: Tensor, repeats: Repeats, latent: Tensor, n_layers: Tensor, position: Tensor
+    ) -> Tensor:
+        """Return what `spectrum` gave with its noise evened out and its buzz broken; where its wave repeats itself is known by now."""
+        even: Tensor = self.texture(coefficients, repeats.correlation, n_layers)
+        if not self.buzz.calibrated:
+            return even
+        linear = expand(self._linear(latent).clamp(-8.0, 8.0))
+        calm: Tensor = self.buzz(even, linear, repeats.correlation, n_layers, position)
+        return calm
+
+    def _linear(self, latent: Tensor) -> Tensor:
+        """Return the companded coefficients of the linear path, [batch, frames * merge, mdct_size]."""
+        frames: Tensor = self.linear(latent[..., : self.config.waveform_dim])
+        return frames.unflatten(-1, (self.config.merge, -1)).flatten(1, 2)
 
     def _wave(self, coefficients: Tensor, sounding: Tensor | None) -> Tensor:
         """Return the wave of coefficients, zeros for frames that are silent."""

@@ -50,10 +50,15 @@ class NoiseTexture(nn.Module):
             correlation: Of neighbouring periods, [batch, pieces] of any number a frame (`pitch`).
             n_layers: int64 [batch, frames].
         """
-        correlation = correlation.unflatten(1, (n_layers.shape[1], -1)).mean(-1)
-        noise = ((VOICED - correlation) / (VOICED - NOISE)).clamp(0.0, 1.0) * self.strength[n_layers]
+        noise = noise_share(correlation, n_layers.shape[1]) * self.strength[n_layers]
         even = coefficients.square() @ self.around
         low, high = coefficients.tensor_split([self.first], -1)
         change = torch.copysign(even.sqrt(), high) - high
         changed = high + change * noise.repeat_interleave(self.merge, 1)[..., None]
         return torch.cat([low, changed], -1)
+
+
+def noise_share(correlation: Tensor, n_frames: int) -> Tensor:
+    """Return how far frames are noise, 0 to 1, [batch, n_frames], of correlations of neighbouring periods [batch, pieces] (`pitch`)."""
+    frames = correlation.unflatten(1, (n_frames, -1)).mean(-1)
+    return ((VOICED - frames) / (VOICED - NOISE)).clamp(0.0, 1.0)

@@ -48,6 +48,7 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
         low_exponents=tuple(exponents),
         pitch_strengths=(),
         noise_evenness=(),
+        buzz_strengths=(),
         postfilter=(),
         pitchless_gains=(),
     )
@@ -63,6 +64,7 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
             config,
             pitch_strengths=strengths,
             noise_evenness=even,
+            buzz_strengths=even if any(even) else (),
             postfilter=codec.config.postfilter if any(even) else (),
             pitchless_gains=codec.config.pitchless_gains,
         ),

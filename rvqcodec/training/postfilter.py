@@ -180,6 +180,7 @@ def inputs_of(
     """Return low coefficients, those of the neighbours, correlation and envelope of what a decoder gives before its comb filter."""
     coefficients, envelope = decoder.spectrum(latent, n_layers, position)
     repeats = decoder.pitch(decoder.mdct.inverse(coefficients))
+    coefficients = decoder.finished(coefficients, repeats, latent, n_layers, position)
     before, after = (decoder.mdct(near, n_low) for near in decoder.pitch.neighbours(repeats))
     return coefficients[..., :n_low], before, after, repeats.correlation, envelope
 

@@ -22,6 +22,7 @@ FINISH = (
     "noise_evenness",
     "postfilter",
     "pitchless_gains",
+    "buzz_strengths",
 )
 """Parts of a configuration that a later calibration may replace: what a decoder does at the end, nothing that codes depend on."""
 

@@ -156,7 +156,7 @@ def make_finished(model):
     for path in FOLDER.glob(f"{model.name}-*.npz"):
         if path.name.count(".") == 1:
             data = path.with_suffix(".rvq").read_bytes()
-            write_wave(f"{path.stem}.postfilter.npz", codec.decode(read_file(data, tables)))
+            write_wave(f"{path.stem}.buzz.npz", codec.decode(read_file(data, tables)))
 
 
 def describe_failure(name, data, tables):
