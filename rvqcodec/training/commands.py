@@ -63,9 +63,6 @@ def run(
             min=0, help="Weight of spectra below 3 kHz, bin by bin, in the loss; about 1 with --waveform 0.3."
         ),
     ] = 0.0,
-    tones: Annotated[
-        float, typer.Option(min=0, max=1, help="Share of crops with whistles made by formula over them; about 0.3.")
-    ] = 0.0,
     skip: Annotated[
         float, typer.Option(min=0, help="New run: let frames skip layers that save less than this share; about 0.8.")
     ] = 0.0,
@@ -103,7 +100,6 @@ def run(
             stft=stft,
             waveform=waveform,
             low=low,
-            tones=tones,
         )
     except ValueError as error:
         raise typer.BadParameter(str(error)) from error

@@ -10,7 +10,6 @@ import soxr
 
 from rvqcodec.errors import AudioError
 from rvqcodec.training.corpus import SAMPLE_RATE, SILENCE_DBFS, Corpus, Recording
-from rvqcodec.training.tones import whistles
 
 SHARES = {"speech": 0.43, "music": 0.36, "effects": 0.21}
 MIXED = 0.25
@@ -20,7 +19,6 @@ FULL_BAND_HZ = 32_000
 FULL_BAND_WEIGHT = 2.0
 LEVEL_DBFS, LEVEL_SPREAD_DB, LEVEL_RANGE_DBFS = -22.0, 3.0, (-32.0, -14.0)
 ATTEMPTS = 8
-UNDER_TONES_DB = (-60.0, -10.0)
 
 Wave = npt.NDArray[np.float32]
 
@@ -42,15 +40,13 @@ class Crops:
     """Draws batches of crops of one split.
 
     Kinds have fixed shares; within a kind a recording counts by its length, at most five minutes, twice where it is
-    full-band. A quarter of the crops mixes two; half are played 0.9 to 1.1 times as fast. In a share `tones` of them, whistles made by
-    formula lie over what was drawn.
+    full-band. A quarter of the crops mixes two; half are played 0.9 to 1.1 times as fast.
     """
 
-    def __init__(self, corpus: Corpus, n_samples: int, seed: int, split: str = "train", tones: float = 0.0) -> None:
+    def __init__(self, corpus: Corpus, n_samples: int, seed: int, split: str = "train") -> None:
         self.corpus = corpus
         self.n_samples = n_samples
         self.seed = seed
-        self.tones = tones
         by_kind = {kind: [r for r in corpus.recordings if (r.kind, r.split) == (kind, split)] for kind in SHARES}
         self.sources = {kind: _source(recordings) for kind, recordings in by_kind.items() if recordings}
         if not self.sources:
@@ -69,9 +65,6 @@ class Crops:
         if generator.random() < MIXED:
             other = self._draw(generator)
             wave = _levelled(wave, 0.0) + _levelled(other, generator.uniform(-15.0, 0.0))
-        if self.tones and generator.random() < self.tones:
-            over = whistles(generator, self.n_samples, SAMPLE_RATE)
-            wave = _levelled(over, 0.0) + _levelled(wave, generator.uniform(*UNDER_TONES_DB))
         level = np.clip(generator.normal(LEVEL_DBFS, LEVEL_SPREAD_DB), *LEVEL_RANGE_DBFS)
         return _levelled(wave, float(level)) * (1 if generator.random() < 0.5 else -1)
 

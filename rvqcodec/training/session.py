@@ -174,7 +174,7 @@ def _warmstart_counts(path: Path) -> Tensor | None:
 
 def _crops(corpus: Corpus, config: CodecConfig, settings: Settings) -> Crops:
     n_frames = round(settings.crop_s * config.frame_rate)
-    return Crops(corpus, n_frames * config.hop_length, settings.seed, tones=settings.tones)
+    return Crops(corpus, n_frames * config.hop_length, settings.seed)
 
 
 def _loop(session: Session, trainer: Trainer, corpus: Corpus) -> None:

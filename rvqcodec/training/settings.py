@@ -20,7 +20,6 @@ class Settings:
         minutes: Length of the run in minutes of training, or 0 where `steps` rules.
         batch: Crops a step, over all processes.
         crop_s: Length of a crop in whole frames, s.
-        tones: Share of crops with whistles over them.
         seed: Of crops, layer counts and loss scales; with the step it decides them all.
         rate: Factor on all learning rates; below 1 to continue from trained weights.
         warmup: Steps of rising learning rate.
@@ -39,7 +38,6 @@ class Settings:
     minutes: float = 0.0
     batch: int = 16
     crop_s: float = 1.0
-    tones: float = 0.0
     seed: int = 0
     rate: float = 1.0
     warmup: int = 300
@@ -68,8 +66,8 @@ class Settings:
             raise ValueError(f"the stage is one of {', '.join(STAGES)}")
         if (self.steps > 0) == (self.minutes > 0):
             raise ValueError("a run has a length in steps or in minutes")
-        if self.batch < 1 or not 0 < self.rate <= 10 or not 0 <= self.decay_share <= 1 or not 0 <= self.tones <= 1:
-            raise ValueError("batch, rate, decay_share or tones is out of range")
+        if self.batch < 1 or not 0 < self.rate <= 10 or not 0 <= self.decay_share <= 1:
+            raise ValueError("batch, rate or decay_share is out of range")
 
     @property
     def codebooks_only(self) -> bool:

@@ -29,7 +29,6 @@ from rvqcodec.training.parallel import Group
 from rvqcodec.training.settings import Settings
 from rvqcodec.training.start import emphasise_low, let_skip, scale_energies, start_codebooks, start_linear_paths
 from rvqcodec.training.tables import TOTAL, bits_per_code, count_codes, frequencies
-from rvqcodec.training.tones import whistles
 from rvqcodec.training.trainer import Trainer, draw_layers
 
 TINY = small_config()
@@ -49,8 +48,8 @@ def corpus():
     return Corpus(tuple(recordings), {"speech": audio, "music": audio[::-1]})
 
 
-def crops(seed=0, tones=0.0):
-    return Crops(corpus(), CROP, seed, tones=tones)
+def crops(seed=0):
+    return Crops(corpus(), CROP, seed)
 
 
 @cache
@@ -269,26 +268,6 @@ def test_crops_are_repeatable_levelled_and_shared_out():
     levels = 10 * np.log10(np.square(batch).mean(1))
     assert (levels > -33).all()
     assert (levels < -13).all()
-
-
-def test_whistles_are_single_lines_that_come_and_go():
-    rate, peaks = 48_000, []
-    for seed in range(30):
-        wave = whistles(np.random.default_rng(seed), rate, rate)
-        assert wave.dtype == np.float32 and wave.shape == (rate,) and 0.05 < np.abs(wave).max() < 20
-        assert np.array_equal(wave, whistles(np.random.default_rng(seed), rate, rate))
-        piece = wave[int(np.abs(wave).argmax()) // 1024 * 1024 :][:1024]
-        power = np.square(np.abs(np.fft.rfft(piece * np.hanning(len(piece)))))
-        peaks.append(np.sort(power)[-40:].sum() / power.sum())
-    assert np.median(peaks) > 0.98
-
-
-def test_a_share_of_crops_has_whistles():
-    plain, some = crops().batch(5, 0, 40), crops(tones=0.5).batch(5, 0, 40)
-    changed = np.array([not np.array_equal(a, b) for a, b in zip(plain, some, strict=True)])
-    assert 8 <= changed.sum() <= 40
-    levels = 10 * np.log10(np.square(some).mean(1))
-    assert (levels > -33).all() and (levels < -13).all()
 
 
 def test_layer_counts_favour_all_and_few():
