@@ -37,8 +37,8 @@ class CodecConfig:
     `code_costs`, one for each layer: entry 0 of each codebook is the zero vector, and the search takes another one only where that
     saves more squared error of the latent than so many hundredths. So a frame gets the layers that it needs, and what 0 says is
     left to the entropy coder, which soon takes it for granted.
-    `pitchless_gains`, in hundredths, one for each search stop: how much more errors of the envelope count than those of the waveform,
-    in the layers up to that stop, where the source has no pitch (`pitchless`).
+    `pitchless_gains`, in hundredths, one for each search stop: how much more errors of the envelope count, in the layers up to that
+    stop, where the source has no pitch (`pitchless`).
     """
 
     sample_rate: int = 48_000

@@ -13,7 +13,7 @@ from torch.nn import functional
 
 from rvqcodec.models.config import PITCH_HOLD, PITCH_PIECES
 
-PITCHLESS, PITCHED = 0.7, 0.95
+PITCHLESS, PITCHED = 0.8, 0.97
 """Correlations of neighbouring periods up to which a frame counts as without a pitch, and from which on as with one."""
 
 

@@ -85,18 +85,17 @@ class ResidualQuantizer(nn.Module):
         return torch.addmm(norms, residual.flatten(0, 1), codebook.T, alpha=-2.0).unflatten(0, residual.shape[:2])
 
     def _weighted_changes(self, residual: Tensor, layer: int, gain: Tensor) -> Tensor:
-        """Return `_changes` with errors of the envelope counting `gain` times as much as those of the waveform, [frames, 1, 1].
+        """Return `_changes` with errors of the envelope counting `gain` times, [frames, 1, 1].
 
-        A quarter of it, in decibels, is taken from the waveform, so that not all of it costs bits. Gains change at search stops alone,
-        where one candidate is left: what its errors so far were weighted with doesn't matter.
+        Gains change at search stops alone, where one candidate is left: what its errors so far were weighted with doesn't matter.
         """
         codebook, cut = self.codebooks[layer], self.config.waveform_dim
-        shares = [torch.pow(gain, power).expand(-1, residual.shape[1], -1) for power in (-0.25, 0.75)]
-        parts = [share * part for share, part in zip(shares, residual.tensor_split([cut], -1), strict=True)]
-        norms = [part.square().sum(-1, keepdim=True) for part in codebook.tensor_split([cut], -1)]
-        costs = norms_and_costs(torch.zeros_like(codebook), self.costs[layer])
-        rows, columns = torch.cat([*parts, *shares], -1), torch.cat([codebook, *(-0.5 * norm for norm in norms)], -1)
-        return torch.addmm(costs, rows.flatten(0, 1), columns.T, alpha=-2.0).unflatten(0, residual.shape[:2])
+        waveform, envelope = residual.tensor_split([cut], -1)
+        extra = (gain - 1).expand(-1, residual.shape[1], -1)
+        rows = torch.cat([waveform, gain * envelope, extra], -1)
+        columns = torch.cat([codebook, -0.5 * codebook[:, cut:].square().sum(-1, keepdim=True)], -1)
+        norms = norms_and_costs(codebook, self.costs[layer])
+        return torch.addmm(norms, rows.flatten(0, 1), columns.T, alpha=-2.0).unflatten(0, residual.shape[:2])
 
 
 def norms_and_costs(codebook: Tensor, cost: Tensor) -> Tensor:
