@@ -28,7 +28,11 @@ SIGNS = 1 << 40
 
 
 class BuzzFilter(nn.Module):
-    """Breaks the repetition in a calibrated model's noise, as far as its number of layers needs."""
+    """Breaks the repetition in a calibrated model's noise, as far as its number of layers needs.
+
+    Attributes:
+        bins: Where, as a slice of a transform frame.
+    """
 
     strength: Tensor
 
@@ -51,14 +55,14 @@ class BuzzFilter(nn.Module):
 
         Args:
             coefficients: [batch, frames * merge, mdct_size].
-            linear: Those of the linear path alone, of the same shape.
+            linear: Those of `bins` by the linear path alone, [batch, frames * merge, bins].
             correlation: Of neighbouring periods, [batch, pieces] of any number a frame (`pitch`).
             n_layers: int64 [batch, frames].
             position: Number of each item's first frame, int64 [batch].
         """
         share = noise_share(correlation, n_layers.shape[1]) * self.strength[n_layers]
         low = coefficients[..., self.bins].unflatten(1, (-1, self.merge))
-        known = linear[..., self.bins].unflatten(1, (-1, self.merge)).square().sum(2)
+        known = linear.unflatten(1, (-1, self.merge)).square().sum(2)
         change = share[..., None] * _buzz(low, known)
         opposed = hash_bits(position + SIGNS, n_layers.shape[1], 1)
         changed = low * (1 - change * 2 * opposed)[:, :, None]

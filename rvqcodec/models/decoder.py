@@ -90,7 +90,7 @@ class Decoder(nn.Module):
         even: Tensor = self.texture(coefficients, repeats.correlation, n_layers)
         if not self.buzz.calibrated:
             return even
-        linear = expand(self._linear(latent).clamp(-8.0, 8.0))
+        linear = expand(self._linear(latent)[..., self.buzz.bins].clamp(-8.0, 8.0))
         calm: Tensor = self.buzz(even, linear, repeats.correlation, n_layers, position)
         return calm
 

@@ -25,9 +25,10 @@ def pattern():
 
 
 def broken(coefficients, linear=None, correlation=0.0, n_layers=1, position=0):
-    return BuzzFilter(CONFIG)(
+    made = BuzzFilter(CONFIG)
+    return made(
         coefficients,
-        torch.zeros_like(coefficients) if linear is None else linear,
+        (torch.zeros_like(coefficients) if linear is None else linear)[..., made.bins],
         torch.full((1, FRAMES * PITCH_PIECES), correlation),
         torch.full((1, FRAMES), n_layers),
         torch.tensor([position]),
