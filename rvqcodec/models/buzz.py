@@ -45,8 +45,8 @@ class BuzzFilter(nn.Module):
 
     @property
     def calibrated(self) -> bool:
-        """Whether there is a strength for each number of layers."""
-        return len(self.strength) > 0
+        """Whether there is a strength for each number of layers, and a band to look at."""
+        return len(self.strength) > 0 and self.bins.start < self.bins.stop
 
     def forward(
         self, coefficients: Tensor, linear: Tensor, correlation: Tensor, n_layers: Tensor, position: Tensor

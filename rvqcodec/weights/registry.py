@@ -24,7 +24,7 @@ FINISH = (
     "pitchless_gains",
     "buzz_strengths",
 )
-"""Parts of a configuration that a later calibration may replace: what a decoder does at the end, nothing that codes depend on."""
+"""Parts of a configuration that a later calibration may replace: what a decoder does last, what the search minds; not what codes mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -92,6 +92,11 @@ def test_frames_depend_on_those_within_reach_alone():
     assert math.isfinite(float(broken(torch.zeros_like(changed)).sum()))
 
 
+def test_a_model_without_a_band_to_look_at_has_none():
+    assert BuzzFilter(CONFIG).calibrated
+    assert not BuzzFilter(replace(CONFIG, band_edges=(0, CONFIG.mdct_size), waveform_dim=31)).calibrated
+
+
 @pytest.mark.parametrize(
     "change", [{"buzz_strengths": (100,)}, {"buzz_strengths": (101,) * 4}, {"noise_evenness": ()}], ids=str
 )
