@@ -171,8 +171,8 @@ def check_encode(options: EncodeOptions, config: CodecConfig) -> None:
     Raises:
         UsageError: Layers or the length of a chunk are out of range.
     """
-    if not 1 <= options.n_layers <= config.n_codebooks:
-        raise UsageError(f"--layers {options.n_layers}: the model has 1 to {config.n_codebooks} layers")
+    if not 1 <= options.n_layers <= config.n_layers:
+        raise UsageError(f"--layers {options.n_layers}: the model has 1 to {config.n_layers} layers")
     longest = MAX_CHUNK_FRAMES // config.frame_rate
     if not 1 <= options.chunk_s <= longest:
         raise UsageError(f"--chunk {options.chunk_s}: a chunk has 1 to {longest} seconds")

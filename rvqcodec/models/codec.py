@@ -19,6 +19,7 @@ from rvqcodec.models.decoder import Decoder
 from rvqcodec.models.encoder import Encoder
 from rvqcodec.models.pitchless import pitchless
 from rvqcodec.models.quantizer import ResidualQuantizer
+from rvqcodec.models.tone_search import find_tones
 from rvqcodec.models.windows import code_blocks, decode_blocks
 
 Wave = npt.NDArray[np.float32]
@@ -37,6 +38,7 @@ class Codec(nn.Module):
     """
 
     silence: Tensor
+    n_vectors: Tensor
 
     def __init__(self, config: CodecConfig, name: str = "unnamed") -> None:
         super().__init__()
@@ -46,6 +48,8 @@ class Codec(nn.Module):
         self.quantizer = ResidualQuantizer(config)
         self.decoder = Decoder(config)
         self.register_buffer("silence", torch.zeros(config.latent_dim))
+        n_vectors = torch.tensor([config.n_vectors(n_layers) for n_layers in range(config.n_layers + 1)])
+        self.register_buffer("n_vectors", n_vectors, persistent=False)
         self.batcher: Batcher | None = None
         self._fingerprint: tuple[Tensor | None, int, str] = (None, 0, "")
 
@@ -72,7 +76,7 @@ class Codec(nn.Module):
 
         Args:
             wave: Samples [(frames + 2 * encoder_context) * hop_length]: the window with its context on both sides.
-            n_layers: Layers to keep, 1 .. n_codebooks.
+            n_layers: Layers to keep, 1 .. `config.n_layers`.
             n_candidates: Candidates of the search.
 
         Raises:
@@ -84,21 +88,45 @@ class Codec(nn.Module):
         """Return the codes [batch, n_layers, frames] of windows of one length; `encode_window` for several."""
         context = self.config.encoder_context
         with self._running() as device:
-            codes = self.search(torch.from_numpy(waves).to(device), n_layers, n_candidates, context)
+            codes = self.codes(torch.from_numpy(waves).to(device), n_layers, n_candidates, context)
             return codes.cpu().numpy().astype(np.uint16)
 
-    def search(self, wave: Tensor, n_layers: int, n_candidates: int = 1, context: int = 0) -> Tensor:
+    def codes(self, wave: Tensor, n_layers: int, n_candidates: int = 1, context: int = 0) -> Tensor:
         """Return the codes [batch, n_layers, frames], int64, of levelled waves.
 
         Args:
             wave: [batch, (frames + 2 * context) * hop_length].
-            n_layers: Layers to keep, 1 .. n_codebooks.
+            n_layers: Layers to keep, 1 .. `config.n_layers`.
             n_candidates: Candidates of the search.
             context: Frames at each end that aren't coded.
         """
-        n_frames = wave.shape[1] // self.config.hop_length
+        config, n_frames = self.config, wave.shape[1] // self.config.hop_length
         wanted = slice(context, n_frames - context)
-        share = pitchless(self.decoder.pitch(wave).correlation)[:, wanted] if self.config.pitchless_gains else None
+        share = self._pitchless(wave)
+        layers = list(self._search(wave, share, config.n_vectors(n_layers), n_candidates, wanted).unbind(1))
+        if len(layers) < n_layers:
+            tones = find_tones(wave, share, config.hop_length, config.sample_rate)[:, :, wanted]
+            for layer, codes in zip(config.tone_layers, tones.unbind(1), strict=False):
+                layers.insert(layer, codes)
+        return torch.stack(layers[:n_layers], 1)
+
+    def search(self, wave: Tensor, n_layers: int, n_candidates: int = 1) -> Tensor:
+        """Return the codes of layers of vectors alone, [batch, n_layers, frames], int64, of levelled waves.
+
+        Args:
+            wave: [batch, frames * hop_length].
+            n_layers: Layers of vectors, 1 .. n_codebooks.
+            n_candidates: Candidates of the search.
+        """
+        return self._search(wave, self._pitchless(wave), n_layers, n_candidates, slice(None))
+
+    def _pitchless(self, wave: Tensor) -> Tensor | None:
+        """Return how far frames have no pitch, [batch, frames], where that matters and can be told."""
+        matters = self.config.pitchless_gains or self.config.tone_layers
+        return pitchless(self.decoder.pitch(wave).correlation) if matters and self.decoder.pitch.calibrated else None
+
+    def _search(self, wave: Tensor, share: Tensor | None, n_layers: int, n_candidates: int, wanted: slice) -> Tensor:
+        share = None if share is None else share[:, wanted]
         return self.quantizer.encode(self.encoder(wave)[:, wanted], n_layers, n_candidates, share)
 
     def decode_window(
@@ -130,17 +158,44 @@ class Codec(nn.Module):
             layers = torch.from_numpy(n_layers).to(device)
             audible = torch.from_numpy(sounding).to(device)
             places = torch.from_numpy(positions).to(device)
-            latent = self.quantizer.decode(torch.from_numpy(codes.astype(np.int64)).to(device), layers)
-            latent = torch.where(audible[..., None], latent, self.silence)
-            waves: Wave = self.decoder(latent, layers, audible, places)[:, context:-context].cpu().numpy()
-            return waves
+            wave = self.wave(torch.from_numpy(codes.astype(np.int64)).to(device), layers, audible, places)
+            found: Wave = wave[:, context:-context].cpu().numpy()
+            return found
+
+    def wave(self, codes: Tensor, n_layers: Tensor, audible: Tensor, position: Tensor) -> Tensor:
+        """Return the decoded waves [batch, frames * hop_length].
+
+        Args:
+            codes: int64 [batch, layers, frames].
+            n_layers: Layers of each frame that count, int64 [batch, frames].
+            audible: False for frames without codes, which are silent, bool [batch, frames].
+            position: Number of each item's first frame, int64 [batch].
+        """
+        vectors, tones = self.split(codes, n_layers)
+        n_vectors = self.n_vectors[n_layers]
+        latent = torch.where(audible[..., None], self.quantizer.decode(vectors, n_vectors), self.silence)
+        return self.decoder(latent, n_vectors, audible, position, tones)
+
+    def split(self, codes: Tensor, n_layers: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return the codes of the layers of vectors, and those of tones, 0 where their layer doesn't count, or None where there are none.
+
+        Args:
+            codes: int64 [batch, layers, frames].
+            n_layers: Layers of each frame that count, int64 [batch, frames].
+        """
+        present = [layer for layer in self.config.tone_layers if layer < codes.shape[1]]
+        if not present:
+            return codes, None
+        kept = [layer for layer in range(codes.shape[1]) if layer not in present]
+        counted = n_layers[:, None] > torch.tensor(present, device=codes.device)[:, None]
+        return codes[:, kept], codes[:, present] * counted
 
     def encode(self, wave: Wave, n_layers: int = 12, n_candidates: int = 4, n_threads: int = 1) -> Encoded:
         """Code a whole wave.
 
         Args:
             wave: float32 [channels, n] or [n], at `config.sample_rate`.
-            n_layers: Layers to code, 1 .. n_codebooks.
+            n_layers: Layers to code, 1 .. `config.n_layers`.
             n_candidates: Candidates of the quantizer's search.
             n_threads: Windows that are worked on side by side.
 
@@ -206,7 +261,7 @@ class Codec(nn.Module):
         config = self.config
         own = (config.sample_rate, config.hop_length, config.frame_rate, config.codebook_size)
         named = (signal.model_sample_rate, signal.hop_length, signal.frames_per_block, signal.codebook_size)
-        if own != named or signal.n_layers > config.n_codebooks:
+        if own != named or signal.n_layers > config.n_layers:
             raise ModelError(f"the description of the codes contradicts their model {self.name}")
 
     @property

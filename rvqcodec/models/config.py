@@ -21,6 +21,10 @@ PITCH_RATE, PITCH_PIECES, PITCH_REACH_S, PITCH_HOLD = 8_000, 4, 0.06, 10
 and how many frames around a pitch count as having one (`pitchless`)."""
 BUZZ_REACH = 2
 """Frames on each side that a bin is compared over (`buzz`)."""
+TONE_RANGES_HZ, N_TONES = ((2_000.0, 3_000.0), (3_000.0, 15_000.0)), 255
+"""Of the tone layers (`tones`), the lowest first: their ranges, and the places on a range's logarithmic scale; code 0 is no tone."""
+TONE_RUN, TONE_ANCHOR = 4, 16
+"""Frames that a tone goes on for at least (`tone_search`), and from one zero of its phase to the next."""
 BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102, 122, 146, 174, 208, 248, 284, 320)
 
 
@@ -39,6 +43,8 @@ class CodecConfig:
     left to the entropy coder, which soon takes it for granted.
     `pitchless_gains`, in hundredths, one for each search stop: how much more errors of the envelope count, in the layers up to that
     stop, where the source has no pitch (`pitchless`).
+    `tone_layers` are the layers, counted from 0, that hold no vectors but say where tones are (`tones`). They come on top of the
+    `n_codebooks` layers of vectors, which all other numbers of layers in here count alone.
     """
 
     sample_rate: int = 48_000
@@ -70,6 +76,7 @@ class CodecConfig:
     code_costs: tuple[int, ...] = ()
     pitchless_gains: tuple[int, ...] = ()
     buzz_strengths: tuple[int, ...] = ()
+    tone_layers: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         sizes = [getattr(self, field.name) for field in dataclasses.fields(self) if field.type == "int"]
@@ -109,6 +116,15 @@ class CodecConfig:
             and all(100 <= gain <= 10_000 for gain in self.pitchless_gains),
             "gains for sound without a pitch stand beside a comb filter, which finds it": not self.pitchless_gains
             or bool(self.pitch_strengths),
+            "tone layers rise, and one of vectors comes first": all(
+                low < high for low, high in pairwise((0, *self.tone_layers, self.n_layers))
+            ),
+            "tones have ranges, and codes for them": not self.tone_layers
+            or (
+                len(self.tone_layers) <= len(TONE_RANGES_HZ)
+                and self.sample_rate >= 32_000
+                and self.codebook_size > N_TONES
+            ),
             "the context is shorter than a block": max(self.encoder_context, self.decoder_context) <= self.frame_rate,
         }
         checks["the level is 0 dBFS or less"] = -100 < self.level_dbfs <= 0
@@ -138,6 +154,15 @@ class CodecConfig:
         return self.sample_rate // self.hop_length
 
     @property
+    def n_layers(self) -> int:
+        """Layers of codes: those of vectors and those of tones."""
+        return self.n_codebooks + len(self.tone_layers)
+
+    def n_vectors(self, n_layers: int) -> int:
+        """Return how many of the first `n_layers` layers hold vectors."""
+        return n_layers - sum(layer < n_layers for layer in self.tone_layers)
+
+    @property
     def n_bands(self) -> int:
         """Bands of the spectral envelope."""
         return len(self.band_edges) - 1
@@ -156,7 +181,9 @@ class CodecConfig:
     @property
     def encoder_context(self) -> int:
         """Frames on each side that an encoded frame depends on (blocks, transform overlap, pitches nearby)."""
-        nearby = PITCH_HOLD + math.ceil(PITCH_REACH_S * self.frame_rate) if self.pitchless_gains else 0
+        nearby = PITCH_HOLD + math.ceil(PITCH_REACH_S * self.frame_rate)
+        nearby = nearby if self.pitchless_gains or self.tone_layers else 0
+        nearby += TONE_RUN if self.tone_layers else 0
         return max(nearby, self._context(self.encoder_fine_blocks, self.encoder_coarse_blocks) + 1)
 
     @property
@@ -170,13 +197,15 @@ class CodecConfig:
         texture = 1 if self.noise_evenness else 0
         buzz = BUZZ_REACH + 1 if self.buzz_strengths else 0
         postfilter = self._context(sum(self.postfilter[1:]), 0)
-        return (
+        tones = TONE_ANCHOR + 3 if self.tone_layers else 0
+        return max(
+            tones,
             self._context(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1)
             + 1
             + pitch
             + texture
             + buzz
-            + postfilter
+            + postfilter,
         )
 
     def _n_blocks(self) -> tuple[int, ...]:
@@ -204,7 +233,7 @@ class CodecConfig:
     def layers_for_bitrate(self, kbps: float, channels: int) -> int:
         """Return how many layers give the nominal bitrate nearest to `kbps`, all channels together."""
         bits_per_layer = channels * (self.codebook_size - 1).bit_length() * self.frame_rate
-        return min(self.n_codebooks, max(1, round(kbps * 1000 / bits_per_layer)))
+        return min(self.n_layers, max(1, round(kbps * 1000 / bits_per_layer)))
 
     def to_json(self) -> str:
         """Return the configuration as canonical JSON."""
@@ -242,7 +271,10 @@ class CodecConfig:
             "codebook_size",
             "level_dbfs",
         )
-        return json.dumps({name: getattr(self, name) for name in names}, sort_keys=True).encode()
+        found = {name: getattr(self, name) for name in names}
+        if self.tone_layers:
+            found["tone_layers"] = self.tone_layers
+        return json.dumps(found, sort_keys=True).encode()
 
     def signal(
         self, name: str, fingerprint: str, sample_rate: int, channels: int, n_layers: int, sample_format: int = 0
@@ -260,8 +292,8 @@ class CodecConfig:
         Raises:
             ValueError: `n_layers` is out of range.
         """
-        if not 1 <= n_layers <= self.n_codebooks:
-            raise ValueError(f"{n_layers} layers: {name} has 1 to {self.n_codebooks}")
+        if not 1 <= n_layers <= self.n_layers:
+            raise ValueError(f"{n_layers} layers: {name} has 1 to {self.n_layers}")
         return Signal(
             model=name,
             fingerprint=fingerprint,

@@ -12,7 +12,11 @@ from rvqcodec.models.finish import Finish
 from rvqcodec.models.pitch import PitchFilter, Repeats
 from rvqcodec.models.postfilter import PostFilter
 from rvqcodec.models.texture import NoiseTexture
+from rvqcodec.models.tones import mix_tone, tone_hertz, tone_wave
 from rvqcodec.models.transform import MDCT, BandEnergies, expand
+
+MISSING = (-0.5, 1.0)
+"""Least and most that the loudness of a tone may lie over its bands', as log10 of an amplitude."""
 
 
 class Decoder(nn.Module):
@@ -40,37 +44,47 @@ class Decoder(nn.Module):
         self.fine = convnext(config.decoder_fine_blocks, fine, kernel, expansion)
         self.norm = nn.LayerNorm(fine)
         self.head = nn.Linear(fine, config.mdct_size)
+        self.tone_loudness = (
+            nn.Linear(config.latent_dim + config.n_bands, config.n_bands) if config.tone_layers else None
+        )
         for zero in (self.layers_scale.weight, self.layers_shift.weight, *self.energies_head.parameters()):
             nn.init.zeros_(zero)
-        for zero in self.head.parameters():
+        for zero in (*self.head.parameters(), *(self.tone_loudness.parameters() if self.tone_loudness else ())):
             nn.init.zeros_(zero)
 
     def forward(
-        self, latent: Tensor, n_layers: Tensor, sounding: Tensor | None = None, position: Tensor | None = None
+        self,
+        latent: Tensor,
+        n_layers: Tensor,
+        sounding: Tensor | None = None,
+        position: Tensor | None = None,
+        tones: Tensor | None = None,
     ) -> Tensor:
         """Return the wave [batch, frames * hop_length] of a quantized latent.
 
         Args:
             latent: Sums of codebook entries, [batch, frames, latent_dim].
-            n_layers: Layers that each frame was quantized with, int64 [batch, frames], 0 .. n_codebooks.
+            n_layers: Layers of vectors that each frame was quantized with, int64 [batch, frames], 0 .. n_codebooks.
             sounding: False for frames that are silent and decode to zeros, bool [batch, frames]; all sound when absent.
             position: Number of each item's first frame, int64 [batch], for the noise of `finish`; nothing is finished when absent.
+            tones: Codes of the tone layers, int64 [batch, tone layers, frames]; they need a position.
         """
         coefficients, envelope = self.spectrum(latent, n_layers, position)
-        wave = self._wave(coefficients, sounding)
-        if position is None or not self.pitch.calibrated:
-            return wave
-        repeats = self.pitch(wave)
-        if not self.texture.calibrated:
-            return wave + self.pitch.change(repeats, n_layers, sounding)
-        finished = self.finished(coefficients, repeats, latent, n_layers, position)
-        if self.postfilter is None:
-            wave = self._wave(self.energies.rescale(finished, envelope), sounding)
-            return wave + self.pitch.change(repeats, n_layers, sounding)
-        low, high = finished.tensor_split([self.postfilter.n_low], -1)
-        before, after = (self.mdct(near, self.postfilter.n_low) for near in self.pitch.neighbours(repeats))
-        low = self.postfilter(low, (before, after), repeats, envelope, n_layers)
-        return self._wave(self.energies.rescale(torch.cat([low, high], -1), envelope), sounding)
+        if position is None:
+            return self._wave(coefficients, sounding)
+        change: Tensor | float = 0.0
+        if self.pitch.calibrated:
+            wave = self._wave(coefficients, sounding)
+            repeats = self.pitch(wave)
+            if self.texture.calibrated:
+                coefficients = self.finished(coefficients, repeats, latent, n_layers, position)
+                coefficients = self._filtered(coefficients, repeats, envelope, n_layers)
+            if self.postfilter is None:
+                change = self.pitch.change(repeats, n_layers, sounding)
+        if tones is not None and self.tone_loudness is not None:
+            missing = self.tone_loudness(self.tone_inputs(latent, envelope)).clamp(*MISSING)
+            coefficients = self._with_tones(coefficients, (envelope, envelope + missing), tones, n_layers, position)
+        return self._wave(coefficients, sounding) + change
 
     def spectrum(self, latent: Tensor, n_layers: Tensor, position: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Return coefficients [batch, frames * merge, mdct_size] and their log band energies [batch, frames, bands]; as `forward` does."""
@@ -93,6 +107,44 @@ class Decoder(nn.Module):
         linear = expand(self._linear(latent)[..., self.buzz.bins].clamp(-8.0, 8.0))
         calm: Tensor = self.buzz(even, linear, repeats.correlation, n_layers, position)
         return calm
+
+    def _filtered(self, coefficients: Tensor, repeats: Repeats, envelope: Tensor, n_layers: Tensor) -> Tensor:
+        """Return what `finished` gave, corrected by the postfilter where there is one, with its bands at their loudness."""
+        if self.postfilter is not None:
+            low, high = coefficients.tensor_split([self.postfilter.n_low], -1)
+            before, after = (self.mdct(near, self.postfilter.n_low) for near in self.pitch.neighbours(repeats))
+            low = self.postfilter(low, (before, after), repeats, envelope, n_layers)
+            coefficients = torch.cat([low, high], -1)
+        return self.energies.rescale(coefficients, envelope)
+
+    def tone_inputs(self, latent: Tensor, envelope: Tensor) -> Tensor:
+        """Return what the loudness of a tone is estimated from, [batch, frames, numbers]."""
+        return torch.cat([latent, envelope], -1)
+
+    def _with_tones(
+        self,
+        coefficients: Tensor,
+        envelopes: tuple[Tensor, Tensor],
+        tones: Tensor,
+        n_layers: Tensor,
+        position: Tensor,
+    ) -> Tensor:
+        """Return coefficients with the tones in them that lie where the latent doesn't know the wave.
+
+        Args:
+            coefficients: [batch, frames * merge, mdct_size].
+            envelopes: Log energies that bands have, and that they should have where they hold a tone.
+            tones: Codes.
+            n_layers: Of vectors.
+            position: As for `forward`.
+        """
+        lowest = self.finish.first_noise[n_layers] * (self.config.sample_rate / 2 / self.config.mdct_size)
+        for hertz in tone_hertz(tones).unbind(1):
+            if hertz.any():
+                tone = self.mdct(tone_wave(hertz, position, self.config.hop_length, self.config.sample_rate))
+                wanted = (hertz > 0) & (hertz >= lowest)
+                coefficients = mix_tone(coefficients, tone, envelopes, wanted, self.energies)
+        return coefficients
 
     def _linear(self, latent: Tensor) -> Tensor:
         """Return the companded coefficients of the linear path, [batch, frames * merge, mdct_size]."""

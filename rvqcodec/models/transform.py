@@ -67,6 +67,7 @@ class BandEnergies(nn.Module):
     scale: Tensor
     average: Tensor
     spread: Tensor
+    widths: Tensor
 
     def __init__(self, edges: tuple[int, ...], merge: int) -> None:
         super().__init__()
@@ -77,11 +78,15 @@ class BandEnergies(nn.Module):
         self.register_buffer("scale", torch.ones(()))
         self.register_buffer("average", (member / (widths[:, None] * merge)).T.contiguous(), persistent=False)
         self.register_buffer("spread", member, persistent=False)
+        self.register_buffer("widths", widths.float(), persistent=False)
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Return log energies [batch, frames, bands] of `coefficients` [batch, frames * merge, size]."""
-        power = coefficients.square().unflatten(1, (-1, self.merge)).sum(2) @ self.average
-        return 0.5 * torch.log10(power + ENERGY_FLOOR)
+        return 0.5 * torch.log10(self.power(coefficients) + ENERGY_FLOOR)
+
+    def power(self, coefficients: Tensor) -> Tensor:
+        """Return the mean square of each band's coefficients, [batch, frames, bands]."""
+        return coefficients.square().unflatten(1, (-1, self.merge)).sum(2) @ self.average
 
     def rescale(self, coefficients: Tensor, wanted: Tensor) -> Tensor:
         """Give each band of each latent frame of `coefficients` the log energy `wanted` [batch, frames, bands].

@@ -52,13 +52,13 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
         postfilter=(),
         pitchless_gains=(),
     )
-    calibrated = _with(codec, config)
+    calibrated = with_config(codec, config)
     if not config.takes_pitch_filter:
         return calibrated
     with torch.inference_mode():
         strengths = _strengths(calibrated, wave, codes)
     even = tuple(EVEN if first < config.n_bands else 0 for first in config.noise_bands)
-    return _with(
+    return with_config(
         codec,
         dataclasses.replace(
             config,
@@ -71,10 +71,10 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
     )
 
 
-def _with(codec: Codec, config: CodecConfig) -> Codec:
-    """Return the codec with another configuration of the same shape, perhaps without its postfilter."""
+def with_config(codec: Codec, config: CodecConfig) -> Codec:
+    """Return the codec with another configuration of the same shape, perhaps without its postfilter or with tone layers."""
     changed, known = Codec(config, codec.name), codec.state_dict()
-    changed.load_state_dict({key: known[key] for key in changed.state_dict()})
+    changed.load_state_dict({key: known.get(key, value) for key, value in changed.state_dict().items()})
     return changed.to(codec.silence.device).eval().requires_grad_(False)
 
 

@@ -109,7 +109,7 @@ def code_corpus(
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, codec.fingerprint)
     done = _read_index(folder)
-    n_layers = codec.config.n_codebooks
+    n_layers = codec.config.n_layers
     with (folder / CODES).open("ab") as file:
         file.truncate(2 * n_layers * sum(piece.n_frames for piece in done))
     known = {(piece.path, piece.start) for piece in done}
@@ -183,7 +183,7 @@ def _key(piece: Piece) -> bytes:
 def _code(codec: Codec, samples: npt.NDArray[np.int16], n_candidates: int) -> Codes:
     """Return the codes, uint16 [layers, frames], of those blocks of a piece that aren't silent."""
     wave = samples.astype(np.float32) / 32768.0
-    encoded = codec.encode(wave, codec.config.n_codebooks, n_candidates)
+    encoded = codec.encode(wave, codec.config.n_layers, n_candidates)
     sounding = np.repeat(encoded.levels[0] != SILENT, codec.config.frame_rate)[: encoded.codes.shape[2]]
     codes: Codes = encoded.codes[0][:, sounding]
     return codes

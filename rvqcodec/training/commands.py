@@ -133,6 +133,10 @@ def export(
     base: Annotated[
         str, typer.Option(help="A model in the folder: weights that are the same there are left out of the file.")
     ] = "",
+    tone_layers: Annotated[
+        str,
+        typer.Option(help='Layers, counted from 1, that say where tones are: "7 8". Codes mean something else then.'),
+    ] = "",
     entropy_minutes: Annotated[
         float,
         typer.Option(min=0, help="Training of the entropy network, after 40 minutes that code the corpus; 0: none."),
@@ -143,7 +147,15 @@ def export(
     from rvqcodec.training.export import Export, export
 
     request = Export(
-        source=source, corpus=corpus, folder=folder, name=name, minutes=minutes, clips=clips, before=before, base=base
+        source=source,
+        corpus=corpus,
+        folder=folder,
+        name=name,
+        minutes=minutes,
+        clips=clips,
+        before=before,
+        base=base,
+        tone_layers=tuple(number - 1 for number in whole_numbers(tone_layers, "--tone-layers")),
     )
     weights, *others = export(request)
     for path in (weights, *others):
@@ -172,10 +184,7 @@ def finish(
     from rvqcodec.training.export import recalibrate
     from rvqcodec.weights.registry import find_model
 
-    try:
-        gains = tuple(map(int, pitchless_gains.split()))
-    except ValueError:
-        raise typer.BadParameter("whole numbers are wanted", param_hint="--pitchless-gains") from None
+    gains = whole_numbers(pitchless_gains, "--pitchless-gains")
     typer.echo(str(recalibrate(find_model(model), open_corpus(corpus), gains)))
 
 
@@ -246,3 +255,11 @@ def entropy(
     )
     for line in release(request):
         typer.echo(line, err=True)
+
+
+def whole_numbers(text: str, option: str) -> tuple[int, ...]:
+    """Return the whole numbers of an option's text."""
+    try:
+        return tuple(map(int, text.split()))
+    except ValueError:
+        raise typer.BadParameter("whole numbers are wanted", param_hint=option) from None

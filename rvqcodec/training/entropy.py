@@ -28,6 +28,8 @@ REACHED = LIMIT / SCALE
 SHIFT = 24
 SLOW_LAYERS, SLOW_STRIDES, FAST_STRIDES = 3, (8, 4, 2, 1), (1,)
 LOWER_LAYERS = 12
+SCALE_SIZE, SCALE_DETAIL = 0.3, 128
+"""How large embeddings of tones begin, and waves of the fastest of their numbers over the scale."""
 PADDING = 24
 N_EVALUATED = 6000
 TOLD = 10
@@ -44,6 +46,7 @@ class EntropySettings:
     n_layers_a_step: Layers that a step trains; lower ones are chosen more often.
     rate: Peak learning rate.
     dropout: Of what the network sees; the whole corpus needs none.
+    tone_layers: Those of the model (`CodecConfig`): steady or gliding, so that a frame's neighbours tell much.
     """
 
     minutes: float = 20.0
@@ -57,6 +60,19 @@ class EntropySettings:
     rate: float = 3e-3
     dropout: float = 0.0
     seed: int = 0
+    tone_layers: tuple[int, ...] = ()
+
+    def is_slow(self, layer: int) -> bool:
+        """Return whether a layer's frames are coded in many passes, so that most have near neighbours."""
+        return layer in self.tone_layers or self._vector(layer) < SLOW_LAYERS
+
+    def n_hidden(self, layer: int) -> int:
+        """Return the numbers of a layer's hidden layer."""
+        return self.hidden if layer in self.tone_layers or self._vector(layer) < LOWER_LAYERS else self.upper_hidden
+
+    def _vector(self, layer: int) -> int:
+        """Return how many layers of vectors lie below a layer."""
+        return layer - sum(tone < layer for tone in self.tone_layers)
 
     def progress(self, step: int, seconds: float) -> float:
         """Return how much of the run is done, from 0 to 1 and perhaps past it."""
@@ -79,6 +95,15 @@ class LayerPredictor(nn.Module):
             self.output.weight.mul_(0.5)
             self.output.bias.copy_(logarithms)
 
+    @torch.no_grad()
+    def start_as_scale(self) -> None:
+        """Give codes that are neighbours on a scale embeddings that are: waves of the code, from slow to fast; 0 stays apart from it."""
+        size, width = len(self.embedding.weight) - 1, self.embedding.embedding_dim
+        speeds = torch.logspace(-1.0, math.log2(SCALE_DETAIL), width // 2, base=2.0) * 2 * math.pi / size
+        angles = torch.arange(size)[:, None] * speeds
+        self.embedding.weight[:size, : 2 * (width // 2)] = SCALE_SIZE * torch.cat([angles.sin(), angles.cos()], 1)
+        self.embedding.weight[0] = 0
+
     def forward(self, known: Tensor, number: int, dropout: float) -> Tensor:
         """Return logits [batch, n, codebook_size] of a pass from what is known around its frames, [batch, n, N_OFFSETS * width]."""
         seen = F.dropout(F.hardtanh(known, -REACHED, REACHED), dropout, self.training)
@@ -98,16 +123,19 @@ class Predictor(nn.Module):
     def __init__(self, shares: npt.NDArray[np.float64], settings: EntropySettings) -> None:
         super().__init__()
         self.dropout = settings.dropout
+        self.tone_layers = settings.tone_layers
         logarithms = torch.from_numpy(np.log(shares)).float()
         self.layers = nn.ModuleList(
             LayerPredictor(
-                SLOW_STRIDES if layer < SLOW_LAYERS else FAST_STRIDES,
+                SLOW_STRIDES if settings.is_slow(layer) else FAST_STRIDES,
                 row,
                 settings.width,
-                settings.hidden if layer < LOWER_LAYERS else settings.upper_hidden,
+                settings.n_hidden(layer),
             )
             for layer, row in enumerate(logarithms)
         )
+        for layer in settings.tone_layers:
+            self._part(layer).start_as_scale()
 
     def bits(self, codes: Tensor, layer: int) -> Tensor:
         """Return the mean bits of a layer's codes in sequences [batch, layers, frames]; codes past the codebook are gaps."""
@@ -257,10 +285,14 @@ def _rounded_linear(linear: nn.Linear, gain: float, bias_gain: float) -> tuple[n
 def take_over(predictor: Predictor, layers: Sequence[dict[str, npt.NDArray[Any]]]) -> None:
     """Start from a rounded network: set a predictor of the same sizes to what its integers stand for.
 
+    Tone layers stay as they are where the network has none.
+
     Raises:
         RuntimeError: The sizes differ.
     """
-    for part, arrays in zip(predictor.layers, layers, strict=True):
+    without = len(layers) < len(predictor.layers)
+    known = [part for layer, part in enumerate(predictor.layers) if not (without and layer in predictor.tone_layers)]
+    for part, arrays in zip(known, layers, strict=True):
         if not isinstance(part, LayerPredictor) or tuple(arrays["strides"]) != part.strides:
             raise RuntimeError("other strides")
         part.embedding.weight[:-1].copy_(torch.from_numpy(arrays["embedding"] / SCALE))

@@ -84,8 +84,9 @@ def release(request: EntropyRelease) -> Iterator[str]:
         codec, corpus, request.codes, request.code_minutes, N_CANDIDATES, n_threads=request.n_threads
     )
     torch.set_num_threads(request.n_threads)
-    coded, size = open_codes(request.codes, codec.config.n_codebooks), codec.config.codebook_size
-    settings = EntropySettings(minutes=request.minutes, rate=request.rate)
+    config = codec.config
+    coded, size = open_codes(request.codes, config.n_layers), config.codebook_size
+    settings = EntropySettings(minutes=request.minutes, rate=request.rate, tone_layers=config.tone_layers)
     run = start_run(coded, size, settings)
     if request.init:
         _take_over(run, Path(request.init))

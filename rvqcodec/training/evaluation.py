@@ -123,14 +123,11 @@ def decode_layers(codec: Codec, wave: Wave, layer_counts: Sequence[int], n_candi
     """Return a wave [n_samples], coded and decoded with each number of layers."""
     device = codec.silence.device
     with torch.inference_mode():
-        codes = codec.search(torch.from_numpy(wave).to(device)[None], max(layer_counts), n_candidates)
-        decoded = []
-        for n_layers in layer_counts:
-            counts = torch.full((1, codes.shape[2]), n_layers, device=device)
-            latent_sum = codec.quantizer.decode(codes[:, :n_layers])
-            output = codec.decoder(latent_sum, counts, position=torch.zeros(1, dtype=torch.int64, device=device))
-            decoded.append(output[0].cpu().numpy())
-        return decoded
+        codes = codec.codes(torch.from_numpy(wave).to(device)[None], max(layer_counts), n_candidates)
+        audible = torch.ones(1, codes.shape[2], dtype=torch.bool, device=device)
+        position = torch.zeros(1, dtype=torch.int64, device=device)
+        waves = (codec.wave(codes[:, :n], torch.full_like(codes[:, 0], n), audible, position) for n in layer_counts)
+        return [wave[0].cpu().numpy() for wave in waves]
 
 
 def pesq_wideband(reference: Wave, decoded: Wave) -> float:

@@ -19,13 +19,14 @@ import torch
 from rvqcodec.errors import OutputError
 from rvqcodec.models.codec import Codec
 from rvqcodec.models.config import CodecConfig
-from rvqcodec.training.calibration import calibrate
+from rvqcodec.training.calibration import calibrate, with_config
 from rvqcodec.training.checkpoint import load_checkpoint
 from rvqcodec.training.corpus import Corpus, Recording, open_corpus
 from rvqcodec.training.crops import Crops
 from rvqcodec.training.evaluation import Measurement, measure, select_clips
 from rvqcodec.training.session import load_start
 from rvqcodec.training.tables import bits_per_code, count_codes, frequencies
+from rvqcodec.training.tone_loudness import fit_tone_loudness
 from rvqcodec.weights.load import load_model, save_model
 from rvqcodec.weights.registry import FINISH, ModelFile, read_model_file
 from rvqcodec.weights.tables import write_tables
@@ -34,6 +35,7 @@ LAYER_COUNTS = (3, 6, 12, 24)
 TABLE_SEED = 1
 CALIBRATION_SEED = 2
 CALIBRATION_S = 160
+TONE_CROPS, CROPS_AT_ONCE = 1_600, 16
 N_CANDIDATES = 4
 CROP_S = 3.0
 
@@ -50,7 +52,9 @@ class Export:
         minutes: Time for counting codes.
         clips: Held-out clips of each kind to measure, 0 for none.
         before: What the run started from, a sentence for the card.
-        base: A model in `folder` with all of its weights, to store only what differs from it.
+        base: A model in `folder`, to store only what differs from it.
+        tone_layers: Layers that say where tones are, from now on (`CodecConfig`); those that it has when empty. Codes mean something
+            else then.
     """
 
     source: str
@@ -61,6 +65,7 @@ class Export:
     clips: int = 4
     before: str = ""
     base: str = ""
+    tone_layers: tuple[int, ...] = ()
 
 
 def export(request: Export) -> tuple[Path, Path, Path]:
@@ -69,14 +74,18 @@ def export(request: Export) -> tuple[Path, Path, Path]:
     Tables are counted with the weights as they are stored, in half precision.
 
     Raises:
-        ModelError: The source can't be read.
+        ModelError: The source can't be read, or can't have such tone layers.
         OutputError: A file can't be written.
     """
     codec, _ = load_start(request.source)
     codec.name = request.name
+    if request.tone_layers:
+        codec = with_config(codec, dataclasses.replace(codec.config, tone_layers=request.tone_layers))
     codec.eval().requires_grad_(False).set_silence()
     corpus = open_corpus(request.corpus)
     codec = calibrate(codec, _crops(codec, corpus, CALIBRATION_S))
+    if codec.config.tone_layers:
+        fit_tone_loudness(codec, _crops(codec, corpus, TONE_CROPS).split(CROPS_AT_ONCE))
     weights = request.folder / f"{request.name}.safetensors"
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
@@ -172,7 +181,7 @@ def card(
     sections = [
         f"# {codec.name}",
         f"Fingerprint `{codec.fingerprint}`. {config.sample_rate // 1000} kHz, one stream a channel, "
-        f"{config.frame_rate} frames a second, {config.n_codebooks} layers of {config.codebook_size} entries, "
+        f"{config.frame_rate} frames a second, {config.n_layers} layers of {config.codebook_size} entries, "
         f"{n_parameters:.1f} M parameters.",
         "## Training",
         _training(history),

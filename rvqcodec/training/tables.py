@@ -29,13 +29,13 @@ def count_codes(codec: Codec, crops: Crops, n_crops: int, minutes: float, n_cand
         n_candidates: Candidates of the quantizer's search.
     """
     config = codec.config
-    counts = np.zeros((config.n_codebooks, config.codebook_size), np.int64)
-    rows = np.arange(config.n_codebooks)[:, None] * config.codebook_size
+    counts = np.zeros((config.n_layers, config.codebook_size), np.int64)
+    rows = np.arange(config.n_layers)[:, None] * config.codebook_size
     end = time.monotonic() + 60 * minutes
     for step in range(-(-n_crops // BATCH)):
         wave = torch.from_numpy(crops.batch(step, 0, min(BATCH, n_crops - step * BATCH)))
         with torch.inference_mode():
-            codes = codec.search(wave.to(codec.silence.device), config.n_codebooks, n_candidates)
+            codes = codec.codes(wave.to(codec.silence.device), config.n_layers, n_candidates)
         sounding = wave.view(len(wave), -1, config.hop_length).square().mean(-1) > SILENCE
         places = (codes.cpu().transpose(1, 2)[sounding].T.numpy() + rows).ravel()
         counts += np.bincount(places, minlength=counts.size).reshape(counts.shape)

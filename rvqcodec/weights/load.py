@@ -65,14 +65,15 @@ def pick_device(device: str) -> torch.device:
 
 
 def load_tensors(model: ModelFile) -> dict[str, Tensor]:
-    """Return the weights of a model as they are stored, those of its base and of a postfilter that it uses among them.
+    """Return the weights of a model as they are stored, those of its bases and of a postfilter that it uses among them.
 
     Raises:
         ModelError: The base or the postfilter isn't there.
         OSError, SafetensorError: A file can't be read.
     """
-    base = safetensors.load_file(model.base_path) if model.base_path else {}
-    tensors = base | safetensors.load_file(model.path)
+    tensors: dict[str, Tensor] = {}
+    for path in reversed(model.lineage):
+        tensors |= safetensors.load_file(path)
     if not CodecConfig.from_json(model.config).postfilter:
         return tensors
     path = model.postfilter_path
@@ -89,20 +90,18 @@ def save_model(codec: Codec, path: Path, base: str = "") -> None:
     Args:
         codec: The codec.
         path: Of the file.
-        base: A model in the same folder that holds all of its weights: what is equal there is left out.
+        base: A model in the same folder: what is equal there, or in a base of its own, is left out.
 
     Raises:
-        ModelError: The base isn't there, is the file itself, or has a base itself.
+        ModelError: The base isn't there, or is the file itself or based on it.
         OSError: The file can't be written.
     """
     tensors = {key: stored(key, value) for key, value in codec.state_dict().items()}
     metadata = {"name": codec.name, "fingerprint": codec.fingerprint, "config": codec.config.to_json()}
     if base:
         shared = read_model_file(path.with_name(base + SUFFIX))
-        if shared.path == path:
+        if path in shared.lineage:
             raise ModelError(f"{base} can't be its own base")
-        if shared.base:
-            raise ModelError(f"{base} holds only a part of its own weights, it can't be a base")
         known = load_tensors(shared)
         tensors = {key: value for key, value in tensors.items() if not _same(value, known.get(key))}
         metadata["base"] = base

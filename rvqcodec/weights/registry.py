@@ -31,7 +31,8 @@ FINISH = (
 class ModelFile:
     """One model on disk: its name, what its codes mean, its weights and its configuration as JSON.
 
-    `base` names the model beside it whose weights it has where it holds none of its own; "" where it holds all.
+    `base` names the model beside it whose weights it has where it holds none of its own; "" where it holds all. That one may have a base
+    itself.
     """
 
     name: str
@@ -69,10 +70,25 @@ class ModelFile:
         return path
 
     @property
+    def lineage(self) -> list[Path]:
+        """The weights file, that of its base, that of the base's base, and so on.
+
+        Raises:
+            ModelError: One of them isn't there, or they go round in a circle.
+        """
+        model, paths = self, [self.path]
+        while path := model.base_path:
+            if path in paths:
+                raise ModelError(f"the weights of {self.name} are based on themselves, by way of {path.name}")
+            paths.append(path)
+            model = read_model_file(path)
+        return paths
+
+    @property
     def postfilter_path(self) -> Path:
-        """The postfilter's weights beside those of the model, or of its base where it has none of its own."""
-        own = postfilter_of(self.path)
-        return own if own.is_file() or not self.base_path else postfilter_of(self.base_path)
+        """The postfilter's weights: the model's own or else those of the nearest base that has any."""
+        paths = [postfilter_of(path) for path in self.lineage]
+        return next((path for path in paths if path.is_file()), paths[0])
 
     @property
     def finish_path(self) -> Path:

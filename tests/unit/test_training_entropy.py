@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -17,6 +19,7 @@ from rvqcodec.training.commands import app
 from rvqcodec.training.corpus import SAMPLE_RATE, Corpus, Recording
 from rvqcodec.training.entropy import (
     SHIFT,
+    SLOW_STRIDES,
     EntropySettings,
     Predictor,
     joined,
@@ -105,6 +108,22 @@ def test_a_shipped_network_can_be_gone_on_from(trained):
             assert abs(float(again.bits(codes, layer)) - float(run.predictor.bits(codes, layer))) < 0.02
     with pytest.raises(RuntimeError, match="strides"):
         take_over(again, [{**arrays, "strides": np.array([4, 2, 1])} for arrays in rounded(run.predictor)])
+
+
+def test_a_network_goes_on_with_tone_layers_between_its_own(trained):
+    run, held_out, _ = trained
+    settings = replace(SMALL, tone_layers=(1,))
+    again = Predictor(np.full((4, 16), 1 / 16), settings).eval()
+    take_over(again, rounded(run.predictor))
+    assert again.layers[1].strides == SLOW_STRIDES and (again.layers[1].embedding.weight[0] == 0).all()
+    toned = [np.insert(codes, 1, 0, 0) for codes in held_out]
+    codes, without = (joined(pieces, 16)[None].long() for pieces in (toned, held_out))
+    with torch.no_grad():
+        for layer, before in ((0, 0), (2, 1), (3, 2)):
+            assert abs(float(again.bits(codes, layer)) - float(run.predictor.bits(without, before))) < 0.02
+    near = torch.cosine_similarity(*again.layers[1].embedding.weight[[7, 8]], 0)
+    far = torch.cosine_similarity(*again.layers[1].embedding.weight[[3, 12]], 0)
+    assert near > far
 
 
 def test_pieces_come_held_out_ones_first_and_each_once():

@@ -109,6 +109,28 @@ def test_export_writes_three_files_that_fit(monkeypatch, tmp_path, corpus, codec
     assert "| speech | 1 | 3 | 1.50 | 3.00 | 0.200 |" in card
 
 
+def test_a_model_gets_tone_layers(monkeypatch, tmp_path, corpus):
+    torch.manual_seed(0)
+    plain = Codec(small_config(codebook_size=512), "plain").eval().requires_grad_(False)
+    plain.quantizer.codebooks.normal_(std=0.1)
+    save_model(plain, tmp_path / "plain.safetensors")
+    monkeypatch.setattr(export, "open_corpus", lambda _: corpus)
+    monkeypatch.setattr(export, "TONE_CROPS", 16)
+    source, options = str(tmp_path / "plain.safetensors"), "--minutes 0 --entropy-minutes 0 --clips 0 --base plain"
+    command = ["export", source, str(tmp_path), "-o", str(tmp_path), "--name", "toned", *options.split()]
+    for wrong, code in (("x", 2), ("1", 1), ("4 4", 1)):
+        assert CliRunner().invoke(app, [*command, "--tone-layers", wrong]).exit_code == code
+    assert CliRunner().invoke(app, [*command, "--tone-layers", "3 4"], catch_exceptions=False).exit_code == 0
+    model = read_model_file(tmp_path / "toned.safetensors")
+    codec = load_model(model, "cpu")
+    assert codec.config.tone_layers == (2, 3) and codec.config.n_layers == 6
+    assert codec.fingerprint != plain.fingerprint and torch.equal(codec.quantizer.codebooks, plain.quantizer.codebooks)
+    assert codec.decoder.tone_loudness.weight.any(), "fitted"
+    assert model.path.stat().st_size < 20_000, "all else is the base's"
+    assert read_tables(model.tables_path)[1].shape == (6, 512)
+    assert ", 6 layers of 512 entries" in model.card_path.read_text()
+
+
 def test_a_shipped_model_is_calibrated_anew_beside_its_weights(monkeypatch, tmp_path, corpus, codec):
     weights = tmp_path / "small.safetensors"
     save_model(codec, weights)

@@ -68,12 +68,20 @@ def test_what_a_base_holds_is_left_out(path):
     save_model(changed, whole)
     expected = load_model(read_model_file(whole), "cpu").state_dict()
     assert all(torch.equal(value, expected[key]) for key, value in found.state_dict().items())
-    with pytest.raises(ModelError, match="can't be a base"):
-        save_model(changed, path.with_name("third.safetensors"), "changed")
+    third = path.with_name("third.safetensors")
+    save_model(changed, third, "changed")
+    assert not safetensors.load_file(third), "a base may have one itself"
+    again = load_model(read_model_file(third), "cpu").state_dict()
+    assert all(torch.equal(value, expected[key]) for key, value in again.items())
     before = path.read_bytes()
-    with pytest.raises(ModelError, match="its own base"):
-        save_model(tiny_codec(), path, "tiny")
+    for base in ("tiny", "changed", "third"):
+        with pytest.raises(ModelError, match="its own base"):
+            save_model(tiny_codec(), path, base)
     assert path.read_bytes() == before
+    safetensors.save_file(safetensors.load_file(other), other, {**read_metadata(other), "base": "third"})
+    with pytest.raises(ModelError, match="based on themselves, by way of"):
+        load_model(read_model_file(third), "cpu")
+    save_model(changed, other, "tiny")
     path.unlink()
     with pytest.raises(ModelError, match="need those of 'tiny' beside them"):
         load_model(read_model_file(other), "cpu")

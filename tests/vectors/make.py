@@ -68,7 +68,7 @@ def make_wave(rate, n_samples, channels, seed=0):
 def make_files(codec, tables):
     """Return the vectors by name: .rvq files as bytes."""
     rate, whole = codec.config.sample_rate, codec.name == "tiny"
-    n_layers = min(12, codec.config.n_codebooks)
+    n_layers = min(12, codec.config.n_layers)
     stereo = codec.encode(make_wave(rate, int(5.7 * rate) if whole else int(2.3 * rate), 2), n_layers)
     tags = {"artist": "nobody", "title": "golden é"}
     files = {"stereo": write_file(stereo, tables, chunk_blocks=2, tags=tags, source=SOURCE)}

@@ -1,0 +1,168 @@
+"""Tone layers: where tones are, what the decoder makes of them, and that nothing else changes."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from tiny import small_config
+
+from rvqcodec.errors import ModelError
+from rvqcodec.models.codec import Codec
+from rvqcodec.models.config import N_TONES, TONE_RANGES_HZ, CodecConfig
+from rvqcodec.models.tone_search import find_tones
+from rvqcodec.models.tones import mix_tone, tone_hertz, tone_wave
+
+RATE, HOP = 48_000, 960
+CONFIG = small_config(codebook_size=1024, tone_layers=(2, 3), noise_bands=(8, 8, 8, 8))
+
+
+def make_codec(config=CONFIG, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    codec = Codec(config, "small").eval().requires_grad_(False)
+    for name, value in codec.state_dict().items():
+        if "energies." not in name and "loudness" not in name:
+            value.copy_(torch.randn(value.shape, generator=generator) * 0.1)
+    codec.set_silence()
+    return codec
+
+
+def sine(hertz, seconds=2.0, amplitude=0.1):
+    time = np.arange(round(RATE * seconds)) / RATE
+    noise = np.random.default_rng(0).standard_normal(len(time))
+    return (amplitude * np.sin(2 * np.pi * hertz * time) + 1e-4 * noise).astype(np.float32)
+
+
+def found(wave):
+    return find_tones(torch.from_numpy(wave)[None], None, HOP, RATE)[0]
+
+
+def peak_hertz(wave):
+    spectrum = np.abs(np.fft.rfft(wave * np.hanning(len(wave))))
+    return np.argmax(spectrum) * RATE / len(wave)
+
+
+def test_codes_are_a_logarithmic_scale_of_their_range():
+    hertz = tone_hertz(torch.arange(N_TONES + 1).expand(1, 2, -1))[0]
+    assert (hertz[:, 0] == 0).all()
+    for row, (low, high) in zip(hertz, TONE_RANGES_HZ, strict=True):
+        assert low < float(row[1]) < 1.01 * low and 0.99 * high < float(row[-1]) < high
+        assert float((row[2:] / row[1:-1]).std()) < 1e-5
+    assert torch.equal(tone_hertz(torch.full((1, 2, 1), 1023)), tone_hertz(torch.full((1, 2, 1), N_TONES)))
+
+
+@pytest.mark.parametrize("hertz", [2_040.0, 2_620.0, 3_333.0, 5_000.0, 9_876.0, 14_000.0])
+def test_a_sine_is_found_and_comes_back_as_one(hertz):
+    codes = found(sine(hertz))
+    layer = int(hertz > TONE_RANGES_HZ[0][1])
+    heard = tone_hertz(codes[None])[0, layer, 10:-10]
+    assert (codes[1 - layer] == 0).all()
+    assert float((heard / hertz - 1).abs().max()) < 0.005
+    wave = tone_wave(tone_hertz(codes[None])[:, layer], torch.zeros(1, dtype=torch.int64), HOP, RATE)[0].numpy()
+    spectrum = np.abs(np.fft.rfft(wave[20 * HOP : 80 * HOP] * np.hanning(60 * HOP))) ** 2
+    near = np.abs(np.fft.rfftfreq(60 * HOP, 1 / RATE) - hertz) < 0.005 * hertz
+    assert spectrum[near].sum() > 0.99 * spectrum.sum()
+
+
+def test_a_tone_that_glides_has_no_jumps():
+    time = np.arange(2 * RATE) / RATE
+    wave = (0.1 * np.sin(2 * np.pi * (5_000 * time + 700 * time**2))).astype(np.float32)
+    hertz = tone_hertz(found(wave)[None])[:, 1]
+    assert (hertz[0, 5:-5] > 0).all()
+    made = tone_wave(hertz, torch.zeros(1, dtype=torch.int64), HOP, RATE)[0, 10 * HOP : -10 * HOP].numpy()
+    phase = np.unwrap(np.angle(np.fft.ifft(np.fft.fft(made) * (np.fft.fftfreq(len(made)) > 0))))[500:-500]
+    steps = np.diff(phase) * RATE / (2 * np.pi)
+    assert np.abs(np.diff(np.convolve(steps, np.ones(48) / 48, "valid"))).max() < 20
+
+
+def test_the_phase_depends_on_no_frame_far_away():
+    hertz = tone_hertz(torch.randint(0, N_TONES, (1, 2, 120), generator=torch.Generator().manual_seed(1)))[:, 1]
+    whole = tone_wave(hertz, torch.tensor([7]), HOP, RATE)
+    part = tone_wave(hertz[:, 30:90], torch.tensor([37]), HOP, RATE)
+    kept = slice(19 * HOP, 41 * HOP)
+    assert float((whole[:, 30 * HOP : 90 * HOP][:, kept] - part[:, kept]).abs().max()) < 2e-3
+
+
+def test_noise_and_silence_have_no_tones():
+    generator = np.random.default_rng(3)
+    white = (0.08 * generator.standard_normal(20 * RATE)).astype(np.float32)
+    assert float((found(white) > 0).float().mean()) < 0.002
+    assert not found(np.zeros(RATE, np.float32)).any()
+
+
+def test_tones_leave_the_vectors_and_shorter_files_as_they_are():
+    codec = make_codec()
+    plain = Codec(dataclasses.replace(CONFIG, tone_layers=()), "plain").eval()
+    plain.load_state_dict({key: value for key, value in codec.state_dict().items() if "loudness" not in key})
+    wave = sine(6_000.0)
+    coded, without = codec.encode(wave, 6), plain.encode(wave, 4)
+    assert np.array_equal(coded.codes[:, [0, 1, 4, 5]], without.codes)
+    assert (coded.codes[:, 3] > 0).any() and not (coded.codes[:, 2] > 0).any()
+    for n_layers in range(1, 6):
+        assert np.array_equal(codec.encode(wave, n_layers).codes, coded.codes[:, :n_layers])
+    two = codec.encode(wave, 2)
+    assert np.array_equal(codec.decode(two), plain.decode(plain.encode(wave, 2)))
+    assert codec.fingerprint != plain.fingerprint and codec.config.n_layers == 6
+
+
+def test_a_tone_stands_where_noise_was():
+    codec = make_codec()
+    coded = codec.encode(sine(6_000.0), 6)
+    mute = dataclasses.replace(coded, codes=coded.codes * (np.arange(6) != 3)[:, None].astype(np.uint16))
+    pure, noise = (codec.decode(x)[0, RATE // 2 : -RATE // 2] for x in (coded, mute))
+    assert abs(peak_hertz(pure) - 6_000) < 30 < abs(peak_hertz(noise) - 6_000)
+
+
+@pytest.mark.parametrize("hertz", [3_450.0, 4_500.0, 7_000.0])
+@pytest.mark.parametrize("louder", [0.0, 0.5])
+def test_a_tone_is_as_loud_as_wanted(hertz, louder):
+    decoder, frames = make_codec().decoder, 40
+    coefficients = torch.randn(1, 3 * frames, 320, generator=torch.Generator().manual_seed(2))
+    pitch = torch.full((1, frames), hertz)
+    tone = decoder.mdct(tone_wave(pitch, torch.zeros(1, dtype=torch.int64), HOP, RATE))
+    envelope = decoder.energies(tone).clamp(min=-2.0)  # a band that holds nothing of the tone holds noise
+    noise = decoder.energies.rescale(coefficients, envelope)
+    wanted = torch.ones(1, frames, dtype=torch.bool)
+    mixed = mix_tone(noise, tone, (envelope, envelope + louder), wanted, decoder.energies)
+    gained = mixed.square().sum() / noise.square().sum()
+    assert float(gained) == pytest.approx(10 ** (2 * louder), rel=0.15)
+    spectrum = np.abs(np.fft.rfft(decoder.mdct.inverse(mixed)[0, 5 * HOP : -5 * HOP].numpy())) ** 2
+    place = round(hertz * 30 * HOP / RATE)
+    assert spectrum[place - 20 : place + 20].sum() > 0.9 * spectrum.sum()
+    assert torch.equal(mix_tone(noise, tone, (envelope, envelope), ~wanted, decoder.energies), noise)
+
+
+def test_tones_count_as_far_as_their_layer_does():
+    codec = make_codec()
+    coded = codec.encode(sine(6_000.0), 6)
+    fewer = dataclasses.replace(coded, layers=np.full_like(coded.layers, 3))
+    short = codec.encode(sine(6_000.0), 3)
+    assert np.abs(codec.decode(fewer) - codec.decode(short)).max() < 1e-4
+
+
+def test_codes_past_the_scale_decode():
+    codec = make_codec()
+    coded = codec.encode(sine(6_000.0), 6)
+    wild = dataclasses.replace(coded, codes=np.full_like(coded.codes, 1023))
+    assert np.isfinite(codec.decode(wild)).all()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"tone_layers": (0,)},
+        {"tone_layers": (3, 3)},
+        {"tone_layers": (4, 3)},
+        {"tone_layers": (6,)},
+        {"tone_layers": (1, 2, 3)},
+        {"codebook_size": 128},
+        {"sample_rate": 24_000},
+    ],
+)
+def test_impossible_tone_layers_are_refused(changes):
+    with pytest.raises(ModelError, match="tone"):
+        dataclasses.replace(CONFIG, **changes)
+
+
+def test_the_configuration_survives_json():
+    assert CodecConfig.from_json(CONFIG.to_json()) == CONFIG
