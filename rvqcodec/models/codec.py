@@ -176,8 +176,8 @@ class Codec(nn.Module):
         latent = torch.where(audible[..., None], self.quantizer.decode(vectors, n_vectors), self.silence)
         return self.decoder(latent, n_vectors, audible, position, tones)
 
-    def split(self, codes: Tensor, n_layers: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return the codes of the layers of vectors, and those of tones, 0 where their layer doesn't count, or None where there are none.
+    def split(self, codes: Tensor, n_layers: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the codes of the layers of vectors, and those of tones, 0 where their layer doesn't count.
 
         Args:
             codes: int64 [batch, layers, frames].
@@ -185,7 +185,7 @@ class Codec(nn.Module):
         """
         present = [layer for layer in self.config.tone_layers if layer < codes.shape[1]]
         if not present:
-            return codes, None
+            return codes, codes[:, :0]
         kept = [layer for layer in range(codes.shape[1]) if layer not in present]
         counted = n_layers[:, None] > torch.tensor(present, device=codes.device)[:, None]
         return codes[:, kept], codes[:, present] * counted

@@ -227,7 +227,7 @@ class CodecConfig:
         return -(-n_fine * reach // self.merge) + n_coarse * reach
 
     def search_depth(self, n_layers: int) -> int:
-        """Return the first search stop at or past `n_layers`: the layers a search for `n_layers` runs through."""
+        """Return the first search stop at or past `n_layers` of vectors: the layers a search for those runs through."""
         return next(stop for stop in self.search_stops if stop >= n_layers)
 
     def layers_for_bitrate(self, kbps: float, channels: int) -> int:
@@ -271,9 +271,9 @@ class CodecConfig:
             "codebook_size",
             "level_dbfs",
         )
-        found = {name: getattr(self, name) for name in names}
+        found: dict[str, Any] = {name: getattr(self, name) for name in names}
         if self.tone_layers:
-            found["tone_layers"] = self.tone_layers
+            found |= {"tone_layers": self.tone_layers, "tone_ranges_hz": TONE_RANGES_HZ, "n_tones": N_TONES}
         return json.dumps(found, sort_keys=True).encode()
 
     def signal(

@@ -12,11 +12,8 @@ from rvqcodec.models.finish import Finish
 from rvqcodec.models.pitch import PitchFilter, Repeats
 from rvqcodec.models.postfilter import PostFilter
 from rvqcodec.models.texture import NoiseTexture
-from rvqcodec.models.tones import mix_tone, tone_hertz, tone_wave
+from rvqcodec.models.tones import MISSING, mix_tones, tone_hertz, tone_wave
 from rvqcodec.models.transform import MDCT, BandEnergies, expand
-
-MISSING = (-0.5, 1.0)
-"""Least and most that the loudness of a tone may lie over its bands', as log10 of an amplitude."""
 
 
 class Decoder(nn.Module):
@@ -138,13 +135,13 @@ class Decoder(nn.Module):
             n_layers: Of vectors.
             position: As for `forward`.
         """
+        hertz = tone_hertz(tones).transpose(0, 1)
+        if not hertz.any():
+            return coefficients
         lowest = self.finish.first_noise[n_layers] * (self.config.sample_rate / 2 / self.config.mdct_size)
-        for hertz in tone_hertz(tones).unbind(1):
-            if hertz.any():
-                tone = self.mdct(tone_wave(hertz, position, self.config.hop_length, self.config.sample_rate))
-                wanted = (hertz > 0) & (hertz >= lowest)
-                coefficients = mix_tone(coefficients, tone, envelopes, wanted, self.energies)
-        return coefficients
+        hop, rate = self.config.hop_length, self.config.sample_rate
+        spectra = torch.stack([self.mdct(tone_wave(tone, position, hop, rate)) for tone in hertz])
+        return mix_tones(coefficients, spectra, envelopes, (hertz > 0) & (hertz >= lowest), self.energies)
 
     def _linear(self, latent: Tensor) -> Tensor:
         """Return the companded coefficients of the linear path, [batch, frames * merge, mdct_size]."""

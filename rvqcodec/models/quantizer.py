@@ -36,7 +36,7 @@ class ResidualQuantizer(nn.Module):
 
         Args:
             latent: float32.
-            n_layers: Layers to keep.
+            n_layers: Layers to keep; all here are of vectors.
             n_candidates: See above.
             pitchless: How far frames have no pitch, so that errors of their envelope count more, 0 to 1, [batch, frames]; not at
                 all when absent.

@@ -6,7 +6,7 @@ puts a sinusoid there, with the loudness of its bands, and leaves noise what is 
 below the first noise band, tone layers change nothing.
 
 The phase isn't coded. It grows with the frequency and is brought to zero at every 16th frame, which bends the frequency by 1.6 Hz at
-most: so it depends on no frame further away, and a steady tone stays one.
+most (at 50 frames a second): so it depends on no frame further away, and a steady tone stays one.
 
 Source: McAulay and Quatieri 1986 (sinusoids that glide from frame to frame); Purnhagen and Meine 2000 (HILN: sinusoids beside noise).
 """
@@ -26,6 +26,8 @@ LINKED = 0.08
 """Share by which the frequencies of neighbouring frames may differ and be one tone that glides."""
 PURE = 0.97
 """Share of a band's power that a tone gets at most."""
+MISSING = (-0.5, 1.0)
+"""Least and most that a tone may be louder than its band, as log10 of an amplitude."""
 COUNTED = 0.05
 """Share of a tone's power from which on a band's loudness counts for the tone's."""
 
@@ -66,30 +68,29 @@ def tone_wave(hertz: Tensor, position: Tensor, hop_length: int, sample_rate: int
     return torch.sin(2 * math.pi * ((begin[..., None] + within) % 1.0)).flatten(1)
 
 
-def mix_tone(
-    coefficients: Tensor, tone: Tensor, envelopes: tuple[Tensor, Tensor], wanted: Tensor, energies: BandEnergies
+def mix_tones(
+    coefficients: Tensor, tones: Tensor, envelopes: tuple[Tensor, Tensor], wanted: Tensor, energies: BandEnergies
 ) -> Tensor:
-    """Return coefficients of the same shape with a tone in them, and what was in its bands quieter.
+    """Return coefficients of the same shape with tones in them, and what was in their bands quieter.
 
     Args:
         coefficients: [batch, frames * merge, size], their bands at their loudness.
-        tone: Those of a tone of amplitude 1.
+        tones: Those of tones of amplitude 1, [tones, batch, frames * merge, size].
         envelopes: Log energies of the bands, [batch, frames, bands], as they are and as a band with a tone should have them.
-        wanted: Frames that get it, bool [batch, frames].
+        wanted: Frames that get them, bool [tones, batch, frames].
         energies: Of the model.
     """
-    had, loudness = (torch.pow(10.0, 2 * envelope) for envelope in envelopes)
-    own = energies.power(tone)
-    whole = own * energies.widths
-    counted = whole > COUNTED * whole.sum(-1, keepdim=True)
-    bands = loudness * energies.widths
-    nearest = whole.argmax(-1, keepdim=True)
-    power = (bands * counted).sum(-1) / (whole * counted).sum(-1).clamp(min=1e-9)
-    power = torch.minimum(power, (bands.gather(-1, nearest) / whole.gather(-1, nearest).clamp(min=1e-9))[..., 0])
-    power = (PURE * power * wanted)[..., None]
-    left = (1 - power * own / had).clamp(min=1 - PURE).sqrt() @ energies.spread
-    noise, amplitude = (gain.repeat_interleave(energies.merge, 1) for gain in (left, power.sqrt()))
-    return coefficients * noise + tone * amplitude
+    had, loudness = (torch.pow(10.0, 2 * envelope) * energies.widths for envelope in envelopes)
+    own = torch.stack([energies.power(tone) * energies.widths for tone in tones])
+    counted = (own > COUNTED * own.sum(-1, keepdim=True)) & wanted[..., None]
+    shared = (loudness / counted.sum(0).clamp(min=1)).expand_as(own)
+    nearest = own.argmax(-1, keepdim=True)
+    power = (shared * counted).sum(-1) / (own * counted).sum(-1).clamp(min=1e-9)
+    power = torch.minimum(power, (shared.gather(-1, nearest) / own.gather(-1, nearest).clamp(min=1e-9))[..., 0])
+    power = torch.where(wanted, PURE * power, torch.zeros_like(power))[..., None]
+    left = (1 - (power * own).sum(0) / had.clamp(min=1e-30)).clamp(min=1 - PURE).sqrt() @ energies.spread
+    mixed = coefficients * left.repeat_interleave(energies.merge, 1)
+    return mixed + (tones * power.sqrt().repeat_interleave(energies.merge, 2)).sum(0)
 
 
 def _glide(hertz: Tensor) -> tuple[Tensor, Tensor]:

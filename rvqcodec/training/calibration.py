@@ -74,7 +74,10 @@ def calibrate(codec: Codec, wave: Tensor) -> Codec:
 def with_config(codec: Codec, config: CodecConfig) -> Codec:
     """Return the codec with another configuration of the same shape, perhaps without its postfilter or with tone layers."""
     changed, known = Codec(config, codec.name), codec.state_dict()
-    changed.load_state_dict({key: known.get(key, value) for key, value in changed.state_dict().items()})
+    fresh = {key: value for key, value in changed.state_dict().items() if ".tone_loudness." in key}
+    changed.load_state_dict(
+        fresh | {key: known[key] for key in changed.state_dict() if key in known or key not in fresh}
+    )
     return changed.to(codec.silence.device).eval().requires_grad_(False)
 
 

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from rvqcodec.formats.frequencies import PRECISION
 from rvqcodec.formats.network import LIMIT, LOG_STEPS, N_OFFSETS, EntropyNetwork, LayerNetwork, offsets
+from rvqcodec.models.config import N_TONES
 from rvqcodec.training.codes import CodedPieces, Codes
 
 SCALE = 32
@@ -28,7 +29,7 @@ REACHED = LIMIT / SCALE
 SHIFT = 24
 SLOW_LAYERS, SLOW_STRIDES, FAST_STRIDES = 3, (8, 4, 2, 1), (1,)
 LOWER_LAYERS = 12
-SCALE_SIZE, SCALE_DETAIL = 0.3, 128
+SCALE_SIZE, SCALE_DETAIL = 0.3, 32
 """How large embeddings of tones begin, and waves of the fastest of their numbers over the scale."""
 PADDING = 24
 N_EVALUATED = 6000
@@ -99,7 +100,7 @@ class LayerPredictor(nn.Module):
     def start_as_scale(self) -> None:
         """Give codes that are neighbours on a scale embeddings that are: waves of the code, from slow to fast; 0 stays apart from it."""
         size, width = len(self.embedding.weight) - 1, self.embedding.embedding_dim
-        speeds = torch.logspace(-1.0, math.log2(SCALE_DETAIL), width // 2, base=2.0) * 2 * math.pi / size
+        speeds = torch.logspace(-1.0, math.log2(SCALE_DETAIL), width // 2, base=2.0) * 2 * math.pi / N_TONES
         angles = torch.arange(size)[:, None] * speeds
         self.embedding.weight[:size, : 2 * (width // 2)] = SCALE_SIZE * torch.cat([angles.sin(), angles.cos()], 1)
         self.embedding.weight[0] = 0

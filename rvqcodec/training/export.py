@@ -105,6 +105,8 @@ def export(request: Export) -> tuple[Path, Path, Path]:
 def recalibrate(model: ModelFile, corpus: Corpus, pitchless_gains: tuple[int, ...] = ()) -> Path:
     """Measure the finish of a shipped model anew and write it beside its weights: its files sound better and stay as they are.
 
+    The loudness of tones stays as it was fitted.
+
     Args:
         model: The model.
         corpus: What to measure it on.
@@ -181,7 +183,8 @@ def card(
     sections = [
         f"# {codec.name}",
         f"Fingerprint `{codec.fingerprint}`. {config.sample_rate // 1000} kHz, one stream a channel, "
-        f"{config.frame_rate} frames a second, {config.n_layers} layers of {config.codebook_size} entries, "
+        f"{config.frame_rate} frames a second, {config.n_codebooks} layers of {config.codebook_size} entries"
+        f"{f' and {len(config.tone_layers)} of tones' if config.tone_layers else ''}, "
         f"{n_parameters:.1f} M parameters.",
         "## Training",
         _training(history),

@@ -38,13 +38,12 @@ def fit_tone_loudness(codec: Codec, crops: Iterable[Tensor]) -> None:
     Raises:
         ValueError: The codec has no tone layers.
     """
-    generator = np.random.default_rng(SEED)
+    linear, generator = codec.decoder.tone_loudness, np.random.default_rng(SEED)
+    if linear is None:
+        raise ValueError("the codec has no tone layers")
     found = [_examples(codec, crop, generator) for crop in crops]
     inputs, missing, bands = (torch.cat(part) for part in zip(*found, strict=True))
     inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1).double()
-    linear = codec.decoder.tone_loudness
-    if linear is None:
-        raise ValueError("the codec has no tone layers")
     for band in bands.unique():
         rows, wanted = inputs[bands == band], missing[bands == band].double()
         ridge = RIDGE * torch.eye(rows.shape[1], dtype=torch.float64, device=rows.device)
@@ -66,14 +65,13 @@ def _examples(codec: Codec, crop: Tensor, generator: np.random.Generator) -> tup
     counts = torch.from_numpy(generator.integers(max(config.tone_layers) + 1, config.n_layers + 1, len(crop)))
     n_layers = counts.to(crop.device)[:, None].expand(-1, codes.shape[2])
     vectors, tones = codec.split(codes, n_layers)
-    hertz_by_layer = () if tones is None else tone_hertz(tones).unbind(1)
     latent = codec.quantizer.decode(vectors, codec.n_vectors[n_layers])
     _, envelope = decoder.spectrum(latent, codec.n_vectors[n_layers], torch.zeros_like(n_layers[:, 0]))
     missing = decoder.energies(decoder.mdct(wave)) - envelope
     inputs = decoder.tone_inputs(latent, envelope)
     edges = torch.tensor(config.band_edges, device=crop.device) * (config.sample_rate / 2 / config.mdct_size)
     parts = []
-    for hertz in hertz_by_layer:
+    for hertz in tone_hertz(tones).unbind(1):
         band = torch.bucketize(hertz.contiguous(), edges, right=True).clamp(1, config.n_bands) - 1
         wanted = hertz > 0
         wanted[:, :EDGE] = wanted[:, -EDGE:] = False

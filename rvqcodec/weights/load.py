@@ -93,7 +93,7 @@ def save_model(codec: Codec, path: Path, base: str = "") -> None:
         base: A model in the same folder: what is equal there, or in a base of its own, is left out.
 
     Raises:
-        ModelError: The base isn't there, or is the file itself or based on it.
+        ModelError: The base isn't there, is the file itself or based on it, or has weights that the codec lacks.
         OSError: The file can't be written.
     """
     tensors = {key: stored(key, value) for key, value in codec.state_dict().items()}
@@ -103,6 +103,8 @@ def save_model(codec: Codec, path: Path, base: str = "") -> None:
         if path in shared.lineage:
             raise ModelError(f"{base} can't be its own base")
         known = load_tensors(shared)
+        if alien := sorted(key for key in set(known) - set(tensors) if not key.startswith(POSTFILTER)):
+            raise ModelError(f"{base} can't be the base: it has weights that {codec.name} lacks, such as {alien[0]}")
         tensors = {key: value for key, value in tensors.items() if not _same(value, known.get(key))}
         metadata["base"] = base
     part = path.with_name(f".{path.name}.part")

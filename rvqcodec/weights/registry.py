@@ -81,7 +81,7 @@ class ModelFile:
             if path in paths:
                 raise ModelError(f"the weights of {self.name} are based on themselves, by way of {path.name}")
             paths.append(path)
-            model = read_model_file(path)
+            model = read_model_file(path, finished=False)
         return paths
 
     @property

@@ -11,7 +11,7 @@ from rvqcodec.errors import ModelError
 from rvqcodec.models.codec import Codec
 from rvqcodec.models.config import N_TONES, TONE_RANGES_HZ, CodecConfig
 from rvqcodec.models.tone_search import find_tones
-from rvqcodec.models.tones import mix_tone, tone_hertz, tone_wave
+from rvqcodec.models.tones import mix_tones, tone_hertz, tone_wave
 
 RATE, HOP = 48_000, 960
 CONFIG = small_config(codebook_size=1024, tone_layers=(2, 3), noise_bands=(8, 8, 8, 8))
@@ -122,14 +122,38 @@ def test_a_tone_is_as_loud_as_wanted(hertz, louder):
     tone = decoder.mdct(tone_wave(pitch, torch.zeros(1, dtype=torch.int64), HOP, RATE))
     envelope = decoder.energies(tone).clamp(min=-2.0)  # a band that holds nothing of the tone holds noise
     noise = decoder.energies.rescale(coefficients, envelope)
-    wanted = torch.ones(1, frames, dtype=torch.bool)
-    mixed = mix_tone(noise, tone, (envelope, envelope + louder), wanted, decoder.energies)
+    wanted = torch.ones(1, 1, frames, dtype=torch.bool)
+    mixed = mix_tones(noise, tone[None], (envelope, envelope + louder), wanted, decoder.energies)
     gained = mixed.square().sum() / noise.square().sum()
     assert float(gained) == pytest.approx(10 ** (2 * louder), rel=0.15)
     spectrum = np.abs(np.fft.rfft(decoder.mdct.inverse(mixed)[0, 5 * HOP : -5 * HOP].numpy())) ** 2
     place = round(hertz * 30 * HOP / RATE)
     assert spectrum[place - 20 : place + 20].sum() > 0.9 * spectrum.sum()
-    assert torch.equal(mix_tone(noise, tone, (envelope, envelope), ~wanted, decoder.energies), noise)
+    assert torch.equal(mix_tones(noise, tone[None], (envelope, envelope), ~wanted, decoder.energies), noise)
+
+
+def test_two_tones_share_a_band():
+    decoder, frames = make_codec().decoder, 40
+    place, wanted = torch.zeros(1, dtype=torch.int64), torch.ones(2, 1, frames, dtype=torch.bool)
+    waves = [tone_wave(torch.full((1, frames), hertz), place, HOP, RATE) for hertz in (2_700.0, 3_070.0)]
+    tones, both = torch.stack([decoder.mdct(wave) for wave in waves]), decoder.mdct(sum(waves))
+    envelope = decoder.energies(both).clamp(min=-3.0)
+    noise = decoder.energies.rescale(torch.randn(both.shape, generator=torch.Generator().manual_seed(2)), envelope)
+    mixed = mix_tones(noise, tones, (envelope, envelope), wanted, decoder.energies)
+    spectra = [np.abs(np.fft.rfft(decoder.mdct.inverse(x)[0, 5 * HOP : -5 * HOP].numpy())) for x in (mixed, both)]
+    for hertz in (2_700, 3_070):
+        near = slice(round(hertz * 30 * HOP / RATE) - 20, round(hertz * 30 * HOP / RATE) + 20)
+        decibels = 10 * np.log10(np.sum(spectra[0][near] ** 2) / np.sum(spectra[1][near] ** 2))
+        assert abs(decibels) < 1.5
+
+
+def test_a_band_of_next_to_nothing_gets_numbers():
+    decoder, frames = make_codec().decoder, 8
+    tone = decoder.mdct(tone_wave(torch.full((1, frames), 5_000.0), torch.zeros(1, dtype=torch.int64), HOP, RATE))
+    wanted = (torch.arange(frames) % 2 > 0)[None, None]
+    envelope = torch.full((1, frames, 24), -25.0)
+    mixed = mix_tones(torch.zeros_like(tone), tone[None], (envelope, envelope), wanted, decoder.energies)
+    assert torch.isfinite(mixed).all()
 
 
 def test_tones_count_as_far_as_their_layer_does():

@@ -128,7 +128,7 @@ def test_a_model_gets_tone_layers(monkeypatch, tmp_path, corpus):
     assert codec.decoder.tone_loudness.weight.any(), "fitted"
     assert model.path.stat().st_size < 20_000, "all else is the base's"
     assert read_tables(model.tables_path)[1].shape == (6, 512)
-    assert ", 6 layers of 512 entries" in model.card_path.read_text()
+    assert ", 4 layers of 512 entries and 2 of tones" in model.card_path.read_text()
 
 
 def test_a_shipped_model_is_calibrated_anew_beside_its_weights(monkeypatch, tmp_path, corpus, codec):
