@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import NullFormatter, ScalarFormatter
 
 DRAWN = ("visqol", "zimtohrli", "pesq_wb", "mel_distance")
-COLOURS = ("#0b62a8", "#d1495b", "#2e8540", "#8c4fa8", "#3aafa9", "#a0522d", "#111111")
+COLOURS = ("#0b62a8", "#d1495b", "#2e8540", "#8c4fa8", "#3aafa9", "#a0522d", "#111111", "#e377c2", "#9acd32")
 TICKS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64)
 STYLES = {"opus": ("#e08a00", "s", "--"), "mp3": ("#777777", "^", ":")}
 

@@ -1,6 +1,6 @@
 """Makes critical test signals, takes them through encode and decode, and reports the defects that a listener would hear.
 
-    python benchmarks/listening.py -o benchmarks/results/listening [--models rvq48-v1] [--layers 3 6 12 24] [--debs debs]
+    python benchmarks/listening.py -o benchmarks/results/listening [--models rvq48-v1] [--layers 3 6 14 24] [--debs debs]
 
 Models are names or paths of weights files. Needs fluidsynth and dpkg-deb; two Debian packages, 190 MB, are downloaded to `--debs`
 where they aren't there. Writes report.md and spectrograms, original and decoded side by side. What was seen in them is written by
@@ -52,7 +52,7 @@ PICTURED = (
     "glockenspiel",
     "drums",
 )
-PICTURED_LAYERS = (6, 24)
+PICTURED_LAYERS = (6, 14)
 PICTURED_COLUMNS = 320
 N_GRAYS, GRAYS_FROM_DB, GRAYS_TO_DB = 16, -110, -30
 
@@ -64,7 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, required=True)
     parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL])
-    parser.add_argument("--layers", type=int, nargs="+", default=[3, 6, 12, 24])
+    parser.add_argument("--layers", type=int, nargs="+", default=[3, 6, 14, 24])
     parser.add_argument("--debs", type=Path, default=Path("debs"))
     options = parser.parse_args()
     options.output.mkdir(parents=True, exist_ok=True)

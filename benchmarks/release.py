@@ -1,6 +1,6 @@
 """Makes a release of weights in one go, from a checkpoint or with training first, and measures it.
 
-    python benchmarks/release.py CHECKPOINT --name rvq48-v4 --corpus corpus --work work [--train 60 --init rvq48-v3]
+    python benchmarks/release.py CHECKPOINT --name rvq48-v5 --corpus corpus --work work [--train 60 --init rvq48-v4]
 
 Trains (with --train MINUTES, into CHECKPOINT's folder; a run there goes on), then writes into the package what a model is: weights, static
 tables, card, postfilter, entropy network with its card. Then its golden vectors, the evaluation on the held-out clips beside the models

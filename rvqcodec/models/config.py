@@ -43,8 +43,8 @@ class CodecConfig:
     left to the entropy coder, which soon takes it for granted.
     `pitchless_gains`, in hundredths, one for each search stop: how much more errors of the envelope count, in the layers up to that
     stop, where the source has no pitch (`pitchless`).
-    `tone_layers` are the layers, counted from 0, that hold no vectors but say where tones are (`tones`). They come on top of the
-    `n_codebooks` layers of vectors, which all other numbers of layers in here count alone.
+    `tone_layers` are the layers, counted from 0, that hold no vectors but say where tones are (`tones`). As many of the last codebooks
+    go without a layer then. All other numbers of layers in here count layers of vectors alone.
     """
 
     sample_rate: int = 48_000
@@ -155,8 +155,8 @@ class CodecConfig:
 
     @property
     def n_layers(self) -> int:
-        """Layers of codes: those of vectors and those of tones."""
-        return self.n_codebooks + len(self.tone_layers)
+        """Layers of codes, those of tones among them."""
+        return self.n_codebooks
 
     def n_vectors(self, n_layers: int) -> int:
         """Return how many of the first `n_layers` layers hold vectors."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rvqcodec.errors import ModelError
 
-DEFAULT_MODEL = "rvq48-v3"
+DEFAULT_MODEL = "rvq48-v4"
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 1 << 20
 MAX_NAME_BYTES = 64

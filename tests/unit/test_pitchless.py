@@ -50,7 +50,7 @@ def test_codes_of_a_window_are_those_of_the_whole(minding):
     whole = minding.search(sound, 4, 4)
     first, last = 70, 130
     part = sound[:, (first - context) * CONFIG.hop_length : (last + context) * CONFIG.hop_length]
-    assert (minding.search(part, 4, 4, context) != whole[..., first:last]).float().mean() < 0.01
+    assert (minding.codes(part, 4, 4, context) != whole[..., first:last]).float().mean() < 0.01
 
 
 def test_fewer_layers_are_a_prefix(minding):

@@ -123,12 +123,12 @@ def test_a_model_gets_tone_layers(monkeypatch, tmp_path, corpus):
     assert CliRunner().invoke(app, [*command, "--tone-layers", "3 4"], catch_exceptions=False).exit_code == 0
     model = read_model_file(tmp_path / "toned.safetensors")
     codec = load_model(model, "cpu")
-    assert codec.config.tone_layers == (2, 3) and codec.config.n_layers == 6
+    assert codec.config.tone_layers == (2, 3) and codec.config.n_vectors(codec.config.n_layers) == 2
     assert codec.fingerprint != plain.fingerprint and torch.equal(codec.quantizer.codebooks, plain.quantizer.codebooks)
     assert codec.decoder.tone_loudness.weight.any(), "fitted"
     assert model.path.stat().st_size < 20_000, "all else is the base's"
-    assert read_tables(model.tables_path)[1].shape == (6, 512)
-    assert ", 4 layers of 512 entries and 2 of tones" in model.card_path.read_text()
+    assert read_tables(model.tables_path)[1].shape == (4, 512)
+    assert ", 2 layers of 512 entries and 2 of tones" in model.card_path.read_text()
 
 
 def test_a_shipped_model_is_calibrated_anew_beside_its_weights(monkeypatch, tmp_path, corpus, codec):

@@ -50,12 +50,13 @@ def tiny_files():
 
 def shipped_file(path):
     """Return the vector of one shipped network: likely codes, from its own first layers on, and unlikely ones."""
+    network = load_network(path)
     signal = make_signal(
         model=path.name.split(".")[0],
         sample_rate=48_000,
         model_sample_rate=48_000,
         hop_length=960,
-        n_layers=24,
+        n_layers=len(network.layers),
         codebook_size=1024,
     )
     rng = np.random.default_rng(5)
@@ -64,7 +65,7 @@ def shipped_file(path):
     codes = np.where(encoded.codes > 0, likely, 0).astype(np.uint16)
     object.__setattr__(encoded, "codes", codes)
     name = path.name.removesuffix(".safetensors").replace(".", "-")
-    return {name: (write_file(encoded, Tables(network=load_network(path)), "network", chunk_blocks=3), "network", None)}
+    return {name: (write_file(encoded, Tables(network=network), "network", chunk_blocks=3), "network", None)}
 
 
 def main(network):
