@@ -17,12 +17,41 @@ Levels = npt.NDArray[np.uint8]
 Angles = npt.NDArray[np.uint16]
 
 MAX_CHANNELS = 8
+MAX_LAYERS = 64
+MAX_CODEBOOK_SIZE = 1 << 16
+MAX_FRAMES_PER_BLOCK = 8192
+KINDS = ("vector", "sinusoid")
 MAX_SAMPLE_RATE = 768_000
 SILENT = 0
 LEVEL_STEP_DB = 0.75
 LEVEL_ZERO_DB = -96.75
 ANGLE_STEPS = 512
 DTYPES = {"codes": "uint16", "levels": "uint8", "angles": "uint16", "layers": "uint8"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LayerGroup:
+    """Consecutive layers of one kind.
+
+    Args:
+        n_layers: How many.
+        codebook_size: Entries of each.
+        stride: Frames that one code stands for.
+        kind: "vector" (a codebook's entries) or "sinusoid" (frequencies of parametric sinusoids).
+
+    Raises:
+        ValueError: A number is out of range.
+    """
+
+    n_layers: int
+    codebook_size: int
+    stride: int = 1
+    kind: str = "vector"
+
+    def __post_init__(self) -> None:
+        sizes = 2 <= self.codebook_size <= MAX_CODEBOOK_SIZE and 1 <= self.stride <= 255
+        if not sizes or not 1 <= self.n_layers <= MAX_LAYERS or self.kind not in KINDS:
+            raise ValueError(f"no group of layers: {self}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
