@@ -18,11 +18,11 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from rvqcodec.formats import fast
-from rvqcodec.formats.layers import LayerCoder, Tables
-from rvqcodec.formats.stream import RvqReader
-from rvqcodec.stored import read_encoded
-from rvqcodec.tables import tables_to_write
+from rvqcodec.formats.entropy import fast
+from rvqcodec.formats.entropy.layers import LayerCoder, Tables
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.pipeline.stored import read_encoded
+from rvqcodec.pipeline.tables import tables_to_write
 
 MODES = ("raw", "static", "counts", "network", "auto")
 SPEED_LAYERS = 12

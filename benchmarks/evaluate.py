@@ -29,7 +29,7 @@ from evaluate_coders import RATE, Coding, align, code, warm_up
 from evaluate_rows import WHOLE_KIND, Row, append_row, read_rows, with_long_kbps, write_rows
 from evaluate_tables import report
 
-from rvqcodec.training.heldout import held_out
+from rvqcodec.training.corpus.heldout import held_out
 from rvqcodec.weights.registry import DEFAULT_MODEL
 
 
@@ -116,7 +116,7 @@ def _warm(coding: Coding) -> None:
 
 def _scores(task: Task, decoded: Path) -> dict[str, float]:
     """Return the measures; PESQ and STOI of speech alone."""
-    from rvqcodec.training.pair import score_pair
+    from rvqcodec.training.measure.pair import score_pair
 
     scores = score_pair(task.wav, decoded)
     speech = {"pesq_wb": scores.pesq_wb, "stoi": scores.stoi} if task.kind == "speech" else {}

@@ -41,7 +41,7 @@ def quality(rows: Rows) -> str:
         cells = [_median(groups_of.get(kind, []), name) for kind, name in columns]
         lines.append(markdown_line([str(setting), *cells]))
     return (
-        f"{len(clips)} held-out clips (`rvqcodec/training/heldout.json`), medians; kbps of each kind's clips joined, all overhead "
+        f"{len(clips)} held-out clips (`rvqcodec/training/corpus/heldout.json`), medians; kbps of each kind's clips joined, all overhead "
         "included; search with 4 candidates.\n\n" + "\n".join(lines)
     )
 

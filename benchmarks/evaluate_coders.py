@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from rvqcodec.formats.pcm import SampleFormat
-from rvqcodec.models.codec import Codec
-from rvqcodec.pipeline import DecodeOptions, EncodeOptions, decode_file, encode_file, load_codec
+from rvqcodec.codec.codec import Codec
+from rvqcodec.formats.audio.pcm import SampleFormat
+from rvqcodec.pipeline.coding import DecodeOptions, EncodeOptions, decode_file, encode_file, load_codec
 
 RATE = 48_000
 SUFFIXES = {"opus": ".opus", "mp3": ".mp3"}

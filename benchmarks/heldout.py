@@ -2,7 +2,7 @@
 
     python benchmarks/heldout.py FOLDER --debs DEBS [--table benchmarks/heldout.md]
 
-The list is rvqcodec/training/heldout.json; packages that aren't in DEBS are downloaded with apt-get (Debian bookworm main). Every file's
+The list is rvqcodec/training/corpus/heldout.json; packages that aren't in DEBS are downloaded with apt-get (Debian bookworm main). Every file's
 SHA-256 is checked, so another version of a package does as long as the files are the same. Parts that are joined are faded in and out over
 5 ms and stand 0.2 s apart; where -22 dBFS would clip, the clip is as loud as it can be.
 """
@@ -19,10 +19,10 @@ import numpy as np
 import soundfile
 
 from rvqcodec.errors import AudioError
-from rvqcodec.training.archives import read_package
-from rvqcodec.training.corpus import SAMPLE_RATE, decode, find_package
-from rvqcodec.training.evaluation import LEVEL_DBFS
-from rvqcodec.training.heldout import HeldOut, HeldOutClip, held_out
+from rvqcodec.training.corpus.archives import read_package
+from rvqcodec.training.corpus.corpus import SAMPLE_RATE, decode, find_package
+from rvqcodec.training.corpus.heldout import HeldOut, HeldOutClip, held_out
+from rvqcodec.training.measure.evaluation import LEVEL_DBFS
 
 GAP_S, FADE_S = 0.2, 0.005
 PEAK = 0.99

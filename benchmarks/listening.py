@@ -35,8 +35,8 @@ from listening_measures import (
 )
 from listening_signals import RATE, SINE_S, SINES_HZ, Excerpt, excerpts
 
-from rvqcodec.models.codec import Codec
-from rvqcodec.pipeline import EncodeOptions, decode_file, encode_file, load_codec
+from rvqcodec.codec.codec import Codec
+from rvqcodec.pipeline.coding import EncodeOptions, decode_file, encode_file, load_codec
 from rvqcodec.weights.registry import DEFAULT_MODEL
 
 FRAME_HZ, TRANSFORM_HZ = 50, 150

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import soundfile
 
-from rvqcodec.training.archives import read_package
-from rvqcodec.training.corpus import decode, find_package
+from rvqcodec.training.corpus.archives import read_package
+from rvqcodec.training.corpus.corpus import decode, find_package
 
 RATE = 48_000
 SINES_HZ = (100, 440, 1000, 3000, 8000)

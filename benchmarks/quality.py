@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from rvqcodec.training.evaluation import pesq_wideband, visqol
+from rvqcodec.training.measure.evaluation import pesq_wideband, visqol
 
 PIECE_S = 10
 RATE = 48_000

@@ -37,7 +37,7 @@ from rvqcodec.version import __version__
 
 if TYPE_CHECKING:
     from rvqcodec.encoded import CodedBlock, Encoded, Signal
-    from rvqcodec.pipeline import (
+    from rvqcodec.pipeline.coding import (
         DecodeOptions,
         EncodeOptions,
         Result,
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
         encode_file,
         load_codec,
     )
-    from rvqcodec.stored import read_encoded, write_encoded
+    from rvqcodec.pipeline.stored import read_encoded, write_encoded
     from rvqcodec.weights.registry import ModelFile, list_models
 
 __all__ = [
@@ -78,7 +78,7 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("CodedBlock", "Encoded", "Signal"), "rvqcodec.encoded"),
-    **dict.fromkeys(("read_encoded", "write_encoded"), "rvqcodec.stored"),
+    **dict.fromkeys(("read_encoded", "write_encoded"), "rvqcodec.pipeline.stored"),
     **dict.fromkeys(("ModelFile", "list_models"), "rvqcodec.weights.registry"),
 }
 
@@ -87,4 +87,4 @@ def __getattr__(name: str) -> Any:
     """Import what is asked for when it is asked for, so that `import rvqcodec` stays light."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES.get(name, "rvqcodec.pipeline")), name)
+    return getattr(importlib.import_module(_HOMES.get(name, "rvqcodec.pipeline.coding")), name)

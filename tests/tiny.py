@@ -7,19 +7,19 @@ import io
 import numpy as np
 
 from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
-from rvqcodec.formats.entropy import StaticTables
-from rvqcodec.formats.frequencies import TOTAL
-from rvqcodec.formats.header import Header
-from rvqcodec.formats.layers import NOTHING, Tables
-from rvqcodec.formats.network import EntropyNetwork, LayerNetwork
-from rvqcodec.formats.stream import RvqReader, RvqWriter
+from rvqcodec.formats.entropy.frequencies import TOTAL
+from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.entropy.network import EntropyNetwork, LayerNetwork
+from rvqcodec.formats.entropy.payload import StaticTables
+from rvqcodec.formats.rvq.header import Header
+from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
 
 TABLES_ID = "00112233445566ff"
 
 
 def tiny_config(**changes):
     """Return the configuration of a model that runs in milliseconds: 50 frames of 16 samples a second."""
-    from rvqcodec.models.config import CodecConfig
+    from rvqcodec.models.rvq48.config import CodecConfig
 
     values = {
         "sample_rate": 800,
@@ -47,7 +47,7 @@ def tiny_config(**changes):
 
 def small_config(**changes):
     """Return the configuration of a small model at the usual rates."""
-    from rvqcodec.models.config import CodecConfig
+    from rvqcodec.models.rvq48.config import CodecConfig
 
     names = ["encoder_fine", "encoder_coarse", "decoder_coarse", "decoder_fine"]
     sizes = {f"{name}_width": 8 for name in names} | {f"{name}_blocks": 1 for name in names}
@@ -59,7 +59,7 @@ def tiny_codec(seed=0):
     """Return a model of `tiny_config` with random weights and codebooks."""
     import torch
 
-    from rvqcodec.models.codec import Codec
+    from rvqcodec.codec.codec import Codec
 
     generator = torch.Generator().manual_seed(seed)
     codec = Codec(tiny_config(), "tiny").eval().requires_grad_(False)

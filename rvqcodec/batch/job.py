@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from rvqcodec.errors import RvqError
-from rvqcodec.pipeline import Result
+from rvqcodec.pipeline.coding import Result
 
 STREAM = "-"
 EXPECTED = (RvqError, ValueError, MemoryError)

@@ -8,18 +8,18 @@ from pathlib import Path
 from typing import BinaryIO
 
 from rvqcodec.errors import AudioError, FormatError, OutputError
-from rvqcodec.formats.audio import open_reader
-from rvqcodec.formats.entropy import Mode
+from rvqcodec.formats.audio.mark import Mark, read_mark
+from rvqcodec.formats.audio.provenance import HASH_BYTES, HashingReader, Provenance
+from rvqcodec.formats.audio.reader import open_reader
+from rvqcodec.formats.audio.tags import read_tags
+from rvqcodec.formats.entropy.payload import Mode
 from rvqcodec.formats.files import OVERWRITE_HINT, write_error
-from rvqcodec.formats.mark import Mark, read_mark
-from rvqcodec.formats.provenance import HASH_BYTES, HashingReader, Provenance
-from rvqcodec.formats.sections import SIGNATURE
-from rvqcodec.formats.stream import RvqReader, Tail
-from rvqcodec.formats.tags import read_tags
-from rvqcodec.formats.verify import verify
-from rvqcodec.models.config import CodecConfig
-from rvqcodec.pipeline import EFFORTS, DecodeOptions, EncodeOptions, Result, header_for
-from rvqcodec.tables import tables_to_write
+from rvqcodec.formats.rvq.sections import SIGNATURE
+from rvqcodec.formats.rvq.stream import RvqReader, Tail
+from rvqcodec.formats.rvq.verify import verify
+from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.pipeline.coding import EFFORTS, DecodeOptions, EncodeOptions, Result, header_for
+from rvqcodec.pipeline.tables import tables_to_write
 from rvqcodec.version import __version__
 from rvqcodec.weights.registry import ModelFile
 

@@ -18,18 +18,18 @@ from rvqcodec.batch.names import is_url
 from rvqcodec.batch.walk import file_size
 from rvqcodec.batch.warned import warned
 from rvqcodec.errors import BugError, FormatError, OutputError
-from rvqcodec.formats.audio import open_reader
+from rvqcodec.formats.audio.mark import write_mark
+from rvqcodec.formats.audio.reader import open_reader
 from rvqcodec.formats.files import check_output, is_special, remove_leftover, write_error
-from rvqcodec.formats.mark import write_mark
-from rvqcodec.formats.stream import RvqReader
-from rvqcodec.formats.verify import verify
-from rvqcodec.opening import Place, open_rvq
-from rvqcodec.pipeline import DecodeOptions, EncodeOptions, Result, decode_file, encode_file, load_codec
-from rvqcodec.tables import tables_for
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.verify import verify
+from rvqcodec.pipeline.coding import DecodeOptions, EncodeOptions, Result, decode_file, encode_file, load_codec
+from rvqcodec.pipeline.opening import Place, open_rvq
+from rvqcodec.pipeline.tables import tables_for
 from rvqcodec.weights.registry import DEFAULT_MODEL, ModelFile, find_fingerprint, find_model
 
 if TYPE_CHECKING:
-    from rvqcodec.models.codec import Codec
+    from rvqcodec.codec.codec import Codec
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

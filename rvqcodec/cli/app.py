@@ -130,7 +130,7 @@ def encode(
     """
     from rvqcodec.batch.work import Settings
     from rvqcodec.cli import coding, jobs
-    from rvqcodec.pipeline import DEFAULT_LAYERS, EncodeOptions
+    from rvqcodec.pipeline.coding import DEFAULT_LAYERS, EncodeOptions
 
     if layers is not None and bitrate is not None:
         raise UsageError("--layers and --bitrate exclude each other")
@@ -192,8 +192,8 @@ def decode(
     """
     from rvqcodec.batch.work import Settings
     from rvqcodec.cli import coding, jobs
-    from rvqcodec.formats.pcm import SampleFormat
-    from rvqcodec.pipeline import DecodeOptions
+    from rvqcodec.formats.audio.pcm import SampleFormat
+    from rvqcodec.pipeline.coding import DecodeOptions
 
     options = DecodeOptions(
         start=start,

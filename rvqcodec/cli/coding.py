@@ -18,12 +18,12 @@ from rvqcodec.cli.jobs import Plan
 from rvqcodec.cli.outcomes import Teller, report_file
 from rvqcodec.cli.report import Report
 from rvqcodec.cli.streams import flushed_stdout, refuse_stream_conflicts, stdin_bytes
-from rvqcodec.formats.containers import container_of
+from rvqcodec.formats.audio.containers import container_of
 from rvqcodec.formats.files import is_special
-from rvqcodec.formats.header import MAX_CHUNK_FRAMES
-from rvqcodec.models.config import CodecConfig
-from rvqcodec.opening import Place
-from rvqcodec.pipeline import DecodeOptions, EncodeOptions
+from rvqcodec.formats.rvq.header import MAX_CHUNK_FRAMES
+from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.pipeline.coding import DecodeOptions, EncodeOptions
+from rvqcodec.pipeline.opening import Place
 from rvqcodec.times import parse_time
 from rvqcodec.weights.registry import DEFAULT_MODEL, find_model
 

@@ -15,14 +15,14 @@ from rvqcodec.cli.jobs import Plan, files_of, refuse_folders
 from rvqcodec.cli.report import Outcome, Report, Task, run_tasks
 from rvqcodec.cli.streams import open_input, open_output, open_seekable, refuse_stream_conflicts
 from rvqcodec.cli.text import format_rates, format_size, format_table, shown
-from rvqcodec.formats.header import Header
-from rvqcodec.formats.layers import NOTHING, Tables
-from rvqcodec.formats.recover import Loss, Recovery
-from rvqcodec.formats.recover import recover as recover_file
-from rvqcodec.formats.stream import RvqReader, RvqWriter
-from rvqcodec.formats.trim import trim as trim_file
-from rvqcodec.formats.verify import summarize
-from rvqcodec.formats.verify import verify as verify_file
+from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.rvq.header import Header
+from rvqcodec.formats.rvq.recover import Loss, Recovery
+from rvqcodec.formats.rvq.recover import recover as recover_file
+from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.trim import trim as trim_file
+from rvqcodec.formats.rvq.verify import summarize
+from rvqcodec.formats.rvq.verify import verify as verify_file
 from rvqcodec.times import format_time
 
 
@@ -108,7 +108,7 @@ def _tables(header: Header) -> Tables:
     """Return the entropy tables that a file may use, loaded only where it may use some."""
     if not header.table_ids:
         return NOTHING
-    from rvqcodec.tables import tables_for
+    from rvqcodec.pipeline.tables import tables_for
 
     return tables_for(header)
 
@@ -138,7 +138,7 @@ def transcode(plan: Plan, entropy: str, report: Report, *, overwrite: bool) -> i
 
 
 def _transcode_one(entropy: str, overwrite: bool, job: Job) -> Outcome:
-    from rvqcodec.stored import transcode
+    from rvqcodec.pipeline.stored import transcode
 
     with open_seekable(job.source_path) as source, open_output(job, overwrite=overwrite) as target:
         writer = transcode(source, target, entropy)

@@ -8,7 +8,7 @@ from typing import Any
 
 from rvqcodec.cli.report import Report
 from rvqcodec.cli.text import format_size, format_table
-from rvqcodec.models.config import CodecConfig
+from rvqcodec.models.rvq48.config import CodecConfig
 from rvqcodec.weights.registry import DEFAULT_MODEL, ModelFile, find_model
 from rvqcodec.weights.registry import list_models as found_models
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rvqcodec.cli.report import Outcome, Report, Task, run_tasks
 from rvqcodec.cli.text import format_table
-from rvqcodec.training.pair import score_pair
+from rvqcodec.training.measure.pair import score_pair
 
 UNITS = {"seconds": "s", "kbps": "kbps", "si_sdr_db": "dB"}
 

@@ -62,7 +62,8 @@ class Traits:
         contexts = [n for context in (self.encoder_context, self.decoder_context) for n in context or ()]
         checks = {
             "the sample rate is possible": 1 <= self.sample_rate <= MAX_SAMPLE_RATE,
-            "frames and blocks have a size": self.hop_length >= 1 and 1 <= self.frames_per_block <= MAX_FRAMES_PER_BLOCK,
+            "frames and blocks have a size": self.hop_length >= 1
+            and 1 <= self.frames_per_block <= MAX_FRAMES_PER_BLOCK,
             "strides divide the frame multiple, and that the block": self.frame_multiple >= 1
             and self.frames_per_block % self.frame_multiple == 0
             and all(self.frame_multiple % group.stride == 0 for group in self.groups),
@@ -71,8 +72,11 @@ class Traits:
             "there are 1 to 64 layers": 1 <= self.n_layers <= MAX_LAYERS,
             "the default is a number of layers": 1 <= self.default_layers <= self.n_layers,
             "a stream has 1 or 2 channels": self.channels_per_stream in (1, 2),
-            "levels are of a known kind": self.levels in LEVELS and (self.levels == "rms") == (self.level_dbfs is not None),
-            "contexts are shorter than a window": all(0 <= n <= self.window_blocks * self.frames_per_block for n in contexts),
+            "levels are of a known kind": self.levels in LEVELS
+            and (self.levels == "rms") == (self.level_dbfs is not None),
+            "contexts are shorter than a window": all(
+                0 <= n <= self.window_blocks * self.frames_per_block for n in contexts
+            ),
             "edges are of a known kind": self.edges in EDGES,
         }
         broken = [rule for rule, holds in checks.items() if not holds]

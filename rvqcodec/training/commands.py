@@ -22,8 +22,8 @@ def corpus(
     jobs: Annotated[int, typer.Option("-j", "--jobs", min=1, help="Processes that decode.")] = 1,
 ) -> None:
     """Download Debian packages with free audio (3 GB, 35 hours), decode them and write a manifest."""
-    from rvqcodec.training.corpus import build_corpus
-    from rvqcodec.training.packages import select
+    from rvqcodec.training.corpus.corpus import build_corpus
+    from rvqcodec.training.corpus.packages import select
 
     for line in build_corpus(folder, debs, select(big), jobs):
         typer.echo(line, err=True)
@@ -81,8 +81,8 @@ def run(
     clips: Annotated[int, typer.Option(min=1, help="Clips of each kind in an evaluation.")] = 2,
 ) -> None:
     """Train a model, or resume its training, to the end of the run."""
-    from rvqcodec.training.session import Session, train
-    from rvqcodec.training.settings import Settings
+    from rvqcodec.training.train.session import Session, train
+    from rvqcodec.training.train.settings import Settings
 
     try:
         settings = Settings(
@@ -143,8 +143,8 @@ def export(
     ] = 60.0,
 ) -> None:
     """Write a model's weights, static entropy tables, model card and entropy network."""
-    from rvqcodec.training.entropy_release import EntropyRelease, release
-    from rvqcodec.training.export import Export, export
+    from rvqcodec.training.release.entropy_release import EntropyRelease, release
+    from rvqcodec.training.release.export import Export, export
 
     request = Export(
         source=source,
@@ -180,8 +180,8 @@ def finish(
     ] = "",
 ) -> None:
     """Calibrate what a shipped model's decoder does last, and its encoder's search, anew, beside its weights: files stay valid."""
-    from rvqcodec.training.corpus import open_corpus
-    from rvqcodec.training.export import recalibrate
+    from rvqcodec.training.corpus.corpus import open_corpus
+    from rvqcodec.training.release.export import recalibrate
     from rvqcodec.weights.registry import find_model
 
     gains = whole_numbers(pitchless_gains, "--pitchless-gains")
@@ -204,7 +204,7 @@ def postfilter(
     seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
 ) -> None:
     """Train the last step of a shipped model's decoder, beside its weights: files stay valid and sound better."""
-    from rvqcodec.training.postfilter import PostfilterRequest, train_postfilter
+    from rvqcodec.training.release.postfilter import PostfilterRequest, train_postfilter
 
     request = PostfilterRequest(
         corpus=corpus,
@@ -240,7 +240,7 @@ def entropy(
     threads: Annotated[int, typer.Option(min=1, help="Pieces coded side by side, and threads of the training.")] = 1,
 ) -> None:
     """Train the entropy network of a model on its codes, and write it with its card as the model's newest."""
-    from rvqcodec.training.entropy_release import EntropyRelease, release
+    from rvqcodec.training.release.entropy_release import EntropyRelease, release
 
     request = EntropyRelease(
         corpus=corpus,

@@ -9,10 +9,10 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
+from rvqcodec.codec.batching import Batcher
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import DeviceError, ModelError
-from rvqcodec.models.batching import Batcher
-from rvqcodec.models.codec import Codec
-from rvqcodec.models.config import CodecConfig
+from rvqcodec.models.rvq48.config import CodecConfig
 from rvqcodec.weights.registry import SUFFIX, ModelFile, read_model_file
 
 MAX_REASON = 200

@@ -8,9 +8,9 @@ from safetensors import SafetensorError
 from safetensors import torch as safetensors
 from torch import Tensor
 
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError
-from rvqcodec.models.codec import Codec
-from rvqcodec.models.config import CodecConfig
+from rvqcodec.models.rvq48.config import CodecConfig
 from rvqcodec.weights.registry import DEFAULT_MODEL
 
 PREFIXES = {

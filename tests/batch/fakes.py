@@ -12,7 +12,7 @@ from rvqcodec.batch.job import Done, Job
 from rvqcodec.batch.work import Settings
 from rvqcodec.errors import AudioError
 from rvqcodec.formats.files import atomic_output
-from rvqcodec.pipeline import Result
+from rvqcodec.pipeline.coding import Result
 
 RESULT = Result(
     duration_s=1.0,

@@ -19,11 +19,11 @@ from rvqcodec.batch.job import Done, Job
 from rvqcodec.batch.together import is_gpu, run_together
 from rvqcodec.batch.warned import warned
 from rvqcodec.batch.work import DecodeWork, EncodeWork, Settings, run_here
+from rvqcodec.codec.batching import Batcher
 from rvqcodec.errors import AudioError, BugError, DeviceError, FormatError
 from rvqcodec.formats.files import atomic_output
-from rvqcodec.models.batching import Batcher
-from rvqcodec.pipeline import DecodeOptions, EncodeOptions, load_codec
-from rvqcodec.stored import read_encoded
+from rvqcodec.pipeline.coding import DecodeOptions, EncodeOptions, load_codec
+from rvqcodec.pipeline.stored import read_encoded
 
 
 def test_every_job_is_done_once_and_as_one_after_the_other(tmp_path):

@@ -12,7 +12,7 @@ from tiny import make_encoded, make_signal
 from tones import glide
 
 from rvqcodec.cli import main
-from rvqcodec.stored import write_encoded
+from rvqcodec.pipeline.stored import write_encoded
 
 
 @pytest.fixture

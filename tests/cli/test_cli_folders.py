@@ -19,8 +19,8 @@ from tones import glide
 from rvqcodec.cli.entry import UsageError
 from rvqcodec.cli.jobs import folders_of, plan_decode, plan_encode
 from rvqcodec.errors import AudioError, OutputError
+from rvqcodec.formats.audio.mark import read_mark
 from rvqcodec.formats.files import temporary_path
-from rvqcodec.formats.mark import read_mark
 
 ROOT = str(Path(__file__).parents[2])
 FAST = ("-n", "2", "--effort", "fast")

@@ -14,18 +14,18 @@ LIGHT = [
     "rvqcodec",
     "rvqcodec.errors",
     "rvqcodec.encoded",
-    "rvqcodec.levelling",
+    "rvqcodec.codec.levelling",
     "rvqcodec.times",
-    "rvqcodec.formats.stream",
-    "rvqcodec.formats.verify",
-    "rvqcodec.formats.recover",
-    "rvqcodec.formats.trim",
-    "rvqcodec.formats.audio",
+    "rvqcodec.formats.rvq.stream",
+    "rvqcodec.formats.rvq.verify",
+    "rvqcodec.formats.rvq.recover",
+    "rvqcodec.formats.rvq.trim",
+    "rvqcodec.formats.audio.reader",
     "rvqcodec.weights.registry",
     "rvqcodec.weights.tables",
-    "rvqcodec.tables",
-    "rvqcodec.stored",
-    "rvqcodec.pipeline",
+    "rvqcodec.pipeline.tables",
+    "rvqcodec.pipeline.stored",
+    "rvqcodec.pipeline.coding",
 ]
 
 
@@ -51,7 +51,7 @@ def test_light_modules_start_without_torch(module):
 def test_info_and_verify_of_a_file_need_no_torch():
     code = (
         "import sys\n"
-        "from rvqcodec.formats.verify import summarize, verify\n"
+        "from rvqcodec.formats.rvq.verify import summarize, verify\n"
         "with open('tests/vectors/tiny-raw.rvq', 'rb') as file:\n"
         "    summarize(file); file.seek(0); verify(file, deep=True)\n"
         "assert 'torch' not in sys.modules\n"
@@ -91,7 +91,7 @@ def test_one_package_is_installed_with_its_data(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
     assert {name.split("/")[0].split("-")[0] for name in names} == {"rvqcodec"}
-    for needed in ("py.typed", "formats/SPEC.md", "pipeline.py", "models/codec.py"):
+    for needed in ("py.typed", "formats/rvq/SPEC.md", "pipeline/coding.py", "codec/codec.py"):
         assert f"rvqcodec/{needed}" in names
     data = [name for name in tracked if name.startswith("rvqcodec/weights/data/")]
     assert set(data) <= set(names), "the embedded weights are in the wheel"

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from tiny import fitting_tables, range_decode, read_file
 
-from rvqcodec.formats.entropy import StaticTables
-from rvqcodec.formats.layers import Tables
-from rvqcodec.tables import load_network
+from rvqcodec.formats.entropy.layers import Tables
+from rvqcodec.formats.entropy.payload import StaticTables
+from rvqcodec.pipeline.tables import load_network
 from rvqcodec.weights.networks import read_network as read_arrays
 from rvqcodec.weights.tables import read_tables
 

@@ -9,13 +9,13 @@ from tiny import fitting_tables, make_encoded, make_signal, make_tables, same, w
 from tiny import read_file as read
 
 from rvqcodec.errors import FormatError, ModelError
-from rvqcodec.formats.chunk import lost_chunk, max_head_bytes
-from rvqcodec.formats.header import Header, pack_header
-from rvqcodec.formats.recover import recover
-from rvqcodec.formats.sections import SIGNATURE, crc32c, pack_section
-from rvqcodec.formats.stream import RvqReader
-from rvqcodec.formats.tail import Source
-from rvqcodec.formats.verify import summarize, verify
+from rvqcodec.formats.rvq.chunk import lost_chunk, max_head_bytes
+from rvqcodec.formats.rvq.header import Header, pack_header
+from rvqcodec.formats.rvq.recover import recover
+from rvqcodec.formats.rvq.sections import SIGNATURE, crc32c, pack_section
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.tail import Source
+from rvqcodec.formats.rvq.verify import summarize, verify
 
 TABLES = fitting_tables(1)
 """Of the first layer alone, so that the second is raw."""
@@ -207,7 +207,7 @@ def test_no_header_lets_a_sample_be_a_million_frames():
 @pytest.mark.parametrize("level", [1, 2, 254, 255])
 @pytest.mark.parametrize("angle", [0, 1, 255, 256, 511])
 def test_extreme_levels_and_angles_decode_to_finite_numbers(level, angle):
-    from rvqcodec.levelling import restore_block
+    from rvqcodec.codec.levelling import restore_block
 
     wave = np.random.default_rng(0).standard_normal((2, 800)).astype(np.float32)
     for before, after in ((0, 0), (255, 1), (1, 255), (level, 0)):

@@ -21,14 +21,14 @@ from tiny import (
 )
 
 from rvqcodec.encoded import gather
-from rvqcodec.formats.chunk import ChunkHead, Entry, frames_of, pack_head, unpack_head
-from rvqcodec.formats.entropy import Mode, StaticTables
-from rvqcodec.formats.fields import Fields, pack_signed, pack_varint
-from rvqcodec.formats.frequencies import TOTAL
-from rvqcodec.formats.header import Header, pack_header, unpack_header
-from rvqcodec.formats.layers import NOTHING, LayerCoder, Tables
-from rvqcodec.formats.recover import recover
-from rvqcodec.formats.tail import (
+from rvqcodec.formats.entropy.frequencies import TOTAL
+from rvqcodec.formats.entropy.layers import NOTHING, LayerCoder, Tables
+from rvqcodec.formats.entropy.payload import Mode, StaticTables
+from rvqcodec.formats.rvq.chunk import ChunkHead, Entry, frames_of, pack_head, unpack_head
+from rvqcodec.formats.rvq.fields import Fields, pack_signed, pack_varint
+from rvqcodec.formats.rvq.header import Header, pack_header, unpack_header
+from rvqcodec.formats.rvq.recover import recover
+from rvqcodec.formats.rvq.tail import (
     End,
     Source,
     pack_end,
@@ -40,7 +40,7 @@ from rvqcodec.formats.tail import (
     unpack_source,
     unpack_tags,
 )
-from rvqcodec.formats.trim import trim
+from rvqcodec.formats.rvq.trim import trim
 
 U32 = st.integers(0, (1 << 32) - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

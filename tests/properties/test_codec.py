@@ -6,9 +6,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tiny import make_network, make_tables, read_file, same, write_file
 
+from rvqcodec.codec.levelling import level_blocks, restore_block
 from rvqcodec.errors import DamageError
-from rvqcodec.formats.layers import LayerCoder, Tables
-from rvqcodec.levelling import level_blocks, restore_block
+from rvqcodec.formats.entropy.layers import LayerCoder, Tables
 
 
 @st.composite

@@ -13,9 +13,9 @@ import soundfile as sf
 from test_wav import Pipe, riff
 
 from rvqcodec.errors import AudioError, OutputError
-from rvqcodec.formats.audio import SampleFormat, open_reader, open_writer
-from rvqcodec.formats.containers import CONTAINERS
-from rvqcodec.formats.tags import write_tags
+from rvqcodec.formats.audio.containers import CONTAINERS
+from rvqcodec.formats.audio.reader import SampleFormat, open_reader, open_writer
+from rvqcodec.formats.audio.tags import write_tags
 
 LOSSY = {".ogg", ".oga", ".opus", ".mp3"}
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from tiny import tiny_codec
 
+from rvqcodec.codec.batching import Batcher
 from rvqcodec.errors import DeviceError
-from rvqcodec.models.batching import Batcher
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import torch
 from tiny import small_config
 
 from rvqcodec.errors import ModelError
-from rvqcodec.models.buzz import BuzzFilter
-from rvqcodec.models.config import BUZZ_REACH, PITCH_PIECES
+from rvqcodec.models.rvq48.config import BUZZ_REACH, PITCH_PIECES
+from rvqcodec.models.rvq48.enhance.decorrelation import BuzzFilter
 
 CONFIG = small_config(buzz_strengths=(100, 100, 50, 0), noise_evenness=(100,) * 4, pitch_strengths=(40,) * 4)
 FRAMES, FIRST, LAST = 200, 4, 50

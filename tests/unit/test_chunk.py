@@ -6,7 +6,8 @@ from tiny import make_encoded, make_signal, make_tables
 
 from rvqcodec.encoded import CodedBlock
 from rvqcodec.errors import DamageError, LimitError, TruncatedError
-from rvqcodec.formats.chunk import (
+from rvqcodec.formats.entropy.layers import NOTHING
+from rvqcodec.formats.rvq.chunk import (
     ChunkHead,
     Entry,
     check_lengths,
@@ -20,9 +21,8 @@ from rvqcodec.formats.chunk import (
     unpack_blocks,
     unpack_head,
 )
-from rvqcodec.formats.header import Header
-from rvqcodec.formats.layers import NOTHING
-from rvqcodec.formats.sections import crc32c
+from rvqcodec.formats.rvq.header import Header
+from rvqcodec.formats.rvq.sections import crc32c
 
 HEADER = Header(signal=make_signal(), chunk_blocks=2)
 HEAD = ChunkHead(
@@ -182,7 +182,7 @@ def test_a_lost_block_costs_its_neighbours_in_a_chunk_nothing():
 
 def test_a_coder_that_fails_is_found_before_writing(monkeypatch):
     monkeypatch.setattr(
-        "rvqcodec.formats.layers.LayerCoder.decode",
+        "rvqcodec.formats.entropy.layers.LayerCoder.decode",
         lambda self, payloads, _: [np.zeros(n, np.uint16) for n in self.lengths],
     )
     with pytest.raises(DamageError, match="memory or processor"):

@@ -5,7 +5,7 @@ import pytest
 from tiny import tiny_config
 
 from rvqcodec.errors import ModelError
-from rvqcodec.models.config import CodecConfig, fingerprint
+from rvqcodec.models.rvq48.config import CodecConfig, fingerprint
 
 
 def test_derived_numbers_of_the_default_model():

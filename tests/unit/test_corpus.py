@@ -12,9 +12,9 @@ import pytest
 import soundfile
 
 from rvqcodec.errors import AudioError, RvqError
-from rvqcodec.training import corpus
-from rvqcodec.training.archives import open_container, read_rcc
-from rvqcodec.training.packages import CORE, EVALUATION, KINDS, Package, select
+from rvqcodec.training.corpus import corpus
+from rvqcodec.training.corpus.archives import open_container, read_rcc
+from rvqcodec.training.corpus.packages import CORE, EVALUATION, KINDS, Package, select
 
 
 def wav_bytes(seconds=0.5, rate=16_000, channels=2, level=0.1, seed=0):

@@ -5,9 +5,16 @@ import pytest
 from tiny import TABLES_ID, make_static, range_decode
 
 from rvqcodec.errors import DamageError, ModelError
-from rvqcodec.formats import entropy
-from rvqcodec.formats.entropy import PayloadReader, PayloadWriter, StaticTables, code_check, pack_bits, unpack_bits
-from rvqcodec.formats.frequencies import TOTAL, cost_steps
+from rvqcodec.formats.entropy import payload as entropy
+from rvqcodec.formats.entropy.frequencies import TOTAL, cost_steps
+from rvqcodec.formats.entropy.payload import (
+    PayloadReader,
+    PayloadWriter,
+    StaticTables,
+    code_check,
+    pack_bits,
+    unpack_bits,
+)
 
 
 def u16(*codes):

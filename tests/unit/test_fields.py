@@ -1,7 +1,7 @@
 import pytest
 
 from rvqcodec.errors import LimitError, TruncatedError
-from rvqcodec.formats.fields import Fields, pack_signed, pack_varint
+from rvqcodec.formats.rvq.fields import Fields, pack_signed, pack_varint
 
 
 @pytest.mark.parametrize(

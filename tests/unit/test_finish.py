@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError
-from rvqcodec.models.codec import Codec
-from rvqcodec.models.finish import hash_bits
-from rvqcodec.training.calibration import calibrate
+from rvqcodec.models.rvq48.enhance.noise_substitution import hash_bits
+from rvqcodec.training.release.calibration import calibrate
 from tests.tiny import tiny_codec, tiny_config
 
 

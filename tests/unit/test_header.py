@@ -4,7 +4,7 @@ import pytest
 from tiny import make_signal
 
 from rvqcodec.errors import LimitError, TruncatedError, VersionError
-from rvqcodec.formats.header import MAJOR, MINOR, Header, pack_header, unpack_header
+from rvqcodec.formats.rvq.header import MAJOR, MINOR, Header, pack_header, unpack_header
 
 HEADER = Header(signal=make_signal(), chunk_blocks=10, table_ids=("00112233445566ff", "ff" * 8))
 OFFSETS = {

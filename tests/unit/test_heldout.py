@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from rvqcodec.errors import AudioError
-from rvqcodec.training import corpus
-from rvqcodec.training.heldout import HeldOutClip, Piece, held_out, held_out_files
-from rvqcodec.training.packages import CORE, KINDS
+from rvqcodec.training.corpus import corpus
+from rvqcodec.training.corpus.heldout import HeldOutClip, Piece, held_out, held_out_files
+from rvqcodec.training.corpus.packages import CORE, KINDS
 
 PATH = Path(__file__).parents[2] / "benchmarks" / "heldout.py"
 RATE = 48_000

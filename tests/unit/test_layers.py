@@ -5,10 +5,10 @@ import pytest
 from tiny import TABLES_ID, make_network, make_tables
 
 from rvqcodec.errors import DamageError, ModelError
-from rvqcodec.formats.counts import CountModel, earlier
-from rvqcodec.formats.entropy import Mode, StaticTables
-from rvqcodec.formats.frequencies import TOTAL, cost_steps
-from rvqcodec.formats.layers import NO_TABLES, NOTHING, LayerCoder, Tables
+from rvqcodec.formats.entropy.counts import CountModel, earlier
+from rvqcodec.formats.entropy.frequencies import TOTAL, cost_steps
+from rvqcodec.formats.entropy.layers import NO_TABLES, NOTHING, LayerCoder, Tables
+from rvqcodec.formats.entropy.payload import Mode, StaticTables
 
 EVEN = np.array([[TOTAL // 2, TOTAL // 4, TOTAL // 8, TOTAL // 8]], np.uint32)
 SMALL = Tables(static=StaticTables(TABLES_ID, EVEN))

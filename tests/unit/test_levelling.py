@@ -3,7 +3,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from rvqcodec.levelling import level_blocks, neighbours, restore_block
+from rvqcodec.codec.levelling import level_blocks, neighbours, restore_block
 
 SIZE = 800
 TARGET = -22.0

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 import torch
 
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError
-from rvqcodec.models.blocks import DepthwiseConv
-from rvqcodec.models.codec import Codec
-from rvqcodec.models.config import CodecConfig
-from rvqcodec.models.transform import MDCT, BandEnergies, compand, expand
+from rvqcodec.models.layers.convnext import DepthwiseConv
+from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.models.rvq48.transform import MDCT, BandEnergies, compand, expand
 from tests.tiny import tiny_codec
 
 

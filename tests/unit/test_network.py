@@ -10,10 +10,10 @@ import pytest
 from tiny import make_layer, make_network
 
 from rvqcodec.errors import ModelError
-from rvqcodec.formats import fast
-from rvqcodec.formats import network as module
-from rvqcodec.formats.frequencies import TOTAL
-from rvqcodec.formats.network import (
+from rvqcodec.formats.entropy import fast
+from rvqcodec.formats.entropy import network as module
+from rvqcodec.formats.entropy.frequencies import TOTAL
+from rvqcodec.formats.entropy.network import (
     MAX_FAN_IN,
     EntropyNetwork,
     frequencies,

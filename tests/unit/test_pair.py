@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from rvqcodec.errors import AudioError
-from rvqcodec.training import pair
+from rvqcodec.training.measure import pair
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from rvqcodec.formats.pcm import SampleFormat, dither, pack_levels, quantize, unpack_samples
+from rvqcodec.formats.audio.pcm import SampleFormat, dither, pack_levels, quantize, unpack_samples
 
 
 def noise(n_samples, channels=2, seed=0):

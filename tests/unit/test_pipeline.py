@@ -12,9 +12,9 @@ import soundfile as sf
 from tiny import Pipe, same
 
 from rvqcodec.errors import ModelError
-from rvqcodec.formats.tags import read_tags
-from rvqcodec.pipeline import DecodeOptions, EncodeOptions, decode_file, encode_file
-from rvqcodec.stored import read_encoded, write_encoded
+from rvqcodec.formats.audio.tags import read_tags
+from rvqcodec.pipeline.coding import DecodeOptions, EncodeOptions, decode_file, encode_file
+from rvqcodec.pipeline.stored import read_encoded, write_encoded
 
 RATE = 1000
 N_SAMPLES = 7300

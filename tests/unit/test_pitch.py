@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError
-from rvqcodec.models.codec import Codec
-from rvqcodec.models.config import PITCH_REACH_S as REACH_S
-from rvqcodec.models.config import CodecConfig
-from rvqcodec.models.pitch import LONGEST, SHORTEST, PitchFilter, windowed_sinc
-from rvqcodec.training.calibration import STRENGTHS, calibrate
+from rvqcodec.models.rvq48.config import PITCH_REACH_S as REACH_S
+from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.models.rvq48.pitch import LONGEST, SHORTEST, PitchFilter, windowed_sinc
+from rvqcodec.training.release.calibration import STRENGTHS, calibrate
 
 CONFIG = CodecConfig(n_codebooks=2, search_stops=(1, 2), pitch_strengths=(50, 0))
 RATE = CONFIG.sample_rate

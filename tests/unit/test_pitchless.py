@@ -5,10 +5,10 @@ import pytest
 import torch
 from tiny import small_config
 
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError
-from rvqcodec.models.codec import Codec
-from rvqcodec.models.config import PITCH_HOLD, PITCH_PIECES
-from rvqcodec.models.pitchless import pitchless
+from rvqcodec.models.rvq48.config import PITCH_HOLD, PITCH_PIECES
+from rvqcodec.models.rvq48.unvoiced import pitchless
 
 CONFIG = small_config(
     pitchless_gains=(400, 200), pitch_strengths=(40,) * 4, encoder_fine_blocks=4, encoder_coarse_blocks=3

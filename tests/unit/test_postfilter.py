@@ -9,11 +9,11 @@ from safetensors import torch as safetensors
 from tiny import small_config
 from typer.testing import CliRunner
 
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError
-from rvqcodec.models.codec import Codec
-from rvqcodec.training import postfilter as training
 from rvqcodec.training.commands import app
-from rvqcodec.training.corpus import Corpus, Recording
+from rvqcodec.training.corpus.corpus import Corpus, Recording
+from rvqcodec.training.release import postfilter as training
 from rvqcodec.weights.load import load_model, save_model
 from rvqcodec.weights.registry import postfilter_of, read_model_file
 
@@ -120,7 +120,7 @@ def corpus(monkeypatch):
     one = Recording(**dict(zip(Recording.__dataclass_fields__, values, strict=True)))
     made = Corpus((one,), {"speech": audio})
     monkeypatch.setattr(training, "open_corpus", lambda _: made)
-    monkeypatch.setattr("rvqcodec.training.corpus.open_corpus", lambda _: made)
+    monkeypatch.setattr("rvqcodec.training.corpus.corpus.open_corpus", lambda _: made)
 
 
 def test_it_is_trained_beside_the_weights_goes_on_and_survives_a_calibration(tmp_path, corpus):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from tiny import small_config, tiny_codec, tiny_config
 
-from rvqcodec.models.quantizer import ResidualQuantizer, _smallest
+from rvqcodec.models.layers.quantizer import ResidualQuantizer, _smallest
 
 
 def latents(n_frames=60, seed=0):

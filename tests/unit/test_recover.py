@@ -6,13 +6,13 @@ import pytest
 from tiny import make_encoded, make_signal, make_tables, read_file, same, write_file
 
 from rvqcodec.errors import DamageError, FormatError, ModelError, NotRvqError, TruncatedError
-from rvqcodec.formats.chunk import lost_chunk
-from rvqcodec.formats.header import Header, pack_header
-from rvqcodec.formats.layers import NOTHING
-from rvqcodec.formats.recover import EXPANSION, recover
-from rvqcodec.formats.sections import SIGNATURE, pack_section
-from rvqcodec.formats.tail import End, Source, pack_end
-from rvqcodec.formats.verify import verify
+from rvqcodec.formats.entropy.layers import NOTHING
+from rvqcodec.formats.rvq.chunk import lost_chunk
+from rvqcodec.formats.rvq.header import Header, pack_header
+from rvqcodec.formats.rvq.recover import EXPANSION, recover
+from rvqcodec.formats.rvq.sections import SIGNATURE, pack_section
+from rvqcodec.formats.rvq.tail import End, Source, pack_end
+from rvqcodec.formats.rvq.verify import verify
 
 TABLES = make_tables(4, 16)
 ENCODED = make_encoded(make_signal(), 9500, silent=0)

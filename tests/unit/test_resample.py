@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvqcodec.formats.resample import PREROLL_S, reblock, resample
+from rvqcodec.formats.audio.resample import PREROLL_S, reblock, resample
 
 RATES = [(48000, 44100), (44100, 48000), (48000, 8000), (11025, 48000), (1000, 768000), (22050, 16000)]
 

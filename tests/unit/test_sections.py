@@ -3,7 +3,7 @@ import io
 import pytest
 
 from rvqcodec.errors import DamageError, LimitError, NotRvqError, TruncatedError
-from rvqcodec.formats.sections import (
+from rvqcodec.formats.rvq.sections import (
     LIMITS,
     MAX_SECTION_BYTES,
     SIGNATURE,

@@ -6,11 +6,11 @@ import pytest
 from tiny import Pipe, make_encoded, make_signal, make_tables, read_file, same, write_file
 
 from rvqcodec.errors import DamageError, LimitError, NotRvqError, TruncatedError, VersionError
-from rvqcodec.formats.chunk import pack_head, unpack_head
-from rvqcodec.formats.layers import NOTHING
-from rvqcodec.formats.sections import SIGNATURE, pack_section
-from rvqcodec.formats.stream import RvqReader
-from rvqcodec.formats.tail import Source, pack_end, pack_index, unpack_end, unpack_index
+from rvqcodec.formats.entropy.layers import NOTHING
+from rvqcodec.formats.rvq.chunk import pack_head, unpack_head
+from rvqcodec.formats.rvq.sections import SIGNATURE, pack_section
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.tail import Source, pack_end, pack_index, unpack_end, unpack_index
 
 SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
 ENCODED = make_encoded(make_signal(), 6100)

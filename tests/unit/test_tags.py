@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile as sf
 
-from rvqcodec.formats.tags import MAX_TAG_BYTES, chunk_tags, clean_tags, info_chunks, read_tags, write_tags
-from rvqcodec.formats.wav import pack_chunk
+from rvqcodec.formats.audio.tags import MAX_TAG_BYTES, chunk_tags, clean_tags, info_chunks, read_tags, write_tags
+from rvqcodec.formats.audio.wav import pack_chunk
 
 KINDS = {
     "wav": ("WAV", "PCM_16"),

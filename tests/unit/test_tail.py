@@ -3,8 +3,8 @@ import hashlib
 import pytest
 
 from rvqcodec.errors import LimitError, TruncatedError
-from rvqcodec.formats.chunk import Entry
-from rvqcodec.formats.tail import (
+from rvqcodec.formats.rvq.chunk import Entry
+from rvqcodec.formats.rvq.tail import (
     END_BYTES,
     End,
     Source,

@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from rvqcodec.errors import ModelError
-from rvqcodec.models.config import CodecConfig
-from rvqcodec.models.decoder import Decoder
-from rvqcodec.models.texture import LOWEST_HZ, NOISE, VOICED, NoiseTexture
-from rvqcodec.models.transform import BandEnergies
+from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.models.rvq48.decoder import Decoder
+from rvqcodec.models.rvq48.enhance.smoothing import LOWEST_HZ, NOISE, VOICED, NoiseTexture
+from rvqcodec.models.rvq48.transform import BandEnergies
 
 CONFIG = CodecConfig(n_codebooks=2, search_stops=(1, 2), pitch_strengths=(0, 0), noise_evenness=(100, 0))
 FRAMES = CONFIG.frame_rate

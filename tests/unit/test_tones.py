@@ -7,11 +7,11 @@ import pytest
 import torch
 from tiny import small_config
 
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError
-from rvqcodec.models.codec import Codec
-from rvqcodec.models.config import N_TONES, TONE_RANGES_HZ, CodecConfig
-from rvqcodec.models.tone_search import find_tones
-from rvqcodec.models.tones import mix_tones, tone_hertz, tone_wave
+from rvqcodec.models.rvq48.config import N_TONES, TONE_RANGES_HZ, CodecConfig
+from rvqcodec.models.rvq48.sinusoid_search import find_tones
+from rvqcodec.models.rvq48.sinusoids import mix_tones, tone_hertz, tone_wave
 
 RATE, HOP = 48_000, 960
 CONFIG = small_config(

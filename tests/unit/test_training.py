@@ -14,22 +14,22 @@ import pytest
 import torch
 from tiny import small_config
 
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError, RvqError
-from rvqcodec.models.codec import Codec
-from rvqcodec.models.transform import MDCT
-from rvqcodec.training import session as sessions
-from rvqcodec.training.checkpoint import load_checkpoint, save_checkpoint
-from rvqcodec.training.codebooks import CodebookAverages, kmeans_start, quantize
-from rvqcodec.training.corpus import Corpus, Recording
-from rvqcodec.training.crops import Crops
-from rvqcodec.training.discriminator import Discriminator, discriminator_loss, generator_losses
-from rvqcodec.training.losses import MELS, LowLoss, ReconstructionLoss, ShortTimeSpectrum, mel_filters
-from rvqcodec.training.muon import Muon, orthogonalised
-from rvqcodec.training.parallel import Group
-from rvqcodec.training.settings import Settings
-from rvqcodec.training.start import emphasise_low, let_skip, scale_energies, start_codebooks, start_linear_paths
-from rvqcodec.training.tables import TOTAL, bits_per_code, count_codes, frequencies
-from rvqcodec.training.trainer import Trainer, draw_layers
+from rvqcodec.models.rvq48.transform import MDCT
+from rvqcodec.training.corpus.corpus import Corpus, Recording
+from rvqcodec.training.corpus.crops import Crops
+from rvqcodec.training.release.tables import TOTAL, bits_per_code, count_codes, frequencies
+from rvqcodec.training.train import session as sessions
+from rvqcodec.training.train.checkpoint import load_checkpoint, save_checkpoint
+from rvqcodec.training.train.codebooks import CodebookAverages, kmeans_start, quantize
+from rvqcodec.training.train.discriminator import Discriminator, discriminator_loss, generator_losses
+from rvqcodec.training.train.losses import MELS, LowLoss, ReconstructionLoss, ShortTimeSpectrum, mel_filters
+from rvqcodec.training.train.muon import Muon, orthogonalised
+from rvqcodec.training.train.parallel import Group
+from rvqcodec.training.train.settings import Settings
+from rvqcodec.training.train.start import emphasise_low, let_skip, scale_energies, start_codebooks, start_linear_paths
+from rvqcodec.training.train.trainer import Trainer, draw_layers
 
 TINY = small_config()
 CROP = 4_800
@@ -373,7 +373,7 @@ def test_two_processes_equal_one_with_all_items():
 
 EXCHANGE = """
 import sys, torch
-from rvqcodec.training.parallel import join, leave
+from rvqcodec.training.train.parallel import join, leave
 rank = int(sys.argv[1])
 group = join(rank, 2, sys.argv[2])
 sums, means, first = torch.full((2, 3), rank + 1.0), torch.full((4,), 2.0 * rank), torch.tensor([rank + 7])

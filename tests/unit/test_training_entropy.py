@@ -11,13 +11,13 @@ from tiny import tiny_codec
 from typer.testing import CliRunner
 
 from rvqcodec.errors import AudioError, ModelError
-from rvqcodec.formats.frequencies import TOTAL
-from rvqcodec.tables import load_network
-from rvqcodec.training import entropy_release
-from rvqcodec.training.codes import CODES, INDEX, PIECE_S, CodedPieces, Piece, code_corpus, open_codes, plan
+from rvqcodec.formats.entropy.frequencies import TOTAL
+from rvqcodec.pipeline.tables import load_network
 from rvqcodec.training.commands import app
-from rvqcodec.training.corpus import SAMPLE_RATE, Corpus, Recording
-from rvqcodec.training.entropy import (
+from rvqcodec.training.corpus.corpus import SAMPLE_RATE, Corpus, Recording
+from rvqcodec.training.release import entropy_release
+from rvqcodec.training.release.codes import CODES, INDEX, PIECE_S, CodedPieces, Piece, code_corpus, open_codes, plan
+from rvqcodec.training.release.entropy import (
     SHIFT,
     SLOW_STRIDES,
     EntropySettings,

@@ -8,11 +8,12 @@ import torch
 from tiny import small_config
 from typer.testing import CliRunner
 
-from rvqcodec.models.codec import Codec
-from rvqcodec.training import evaluation, export
+from rvqcodec.codec.codec import Codec
 from rvqcodec.training.commands import app
-from rvqcodec.training.corpus import Corpus, Recording
-from rvqcodec.training.evaluation import Clip, Measurement
+from rvqcodec.training.corpus.corpus import Corpus, Recording
+from rvqcodec.training.measure import evaluation
+from rvqcodec.training.measure.evaluation import Clip, Measurement
+from rvqcodec.training.release import export
 from rvqcodec.weights.load import load_model, save_model
 from rvqcodec.weights.registry import read_model_file
 from rvqcodec.weights.tables import read_tables
@@ -135,7 +136,7 @@ def test_a_shipped_model_is_calibrated_anew_beside_its_weights(monkeypatch, tmp_
     weights = tmp_path / "small.safetensors"
     save_model(codec, weights)
     before = weights.read_bytes()
-    monkeypatch.setattr("rvqcodec.training.corpus.open_corpus", lambda _: corpus)
+    monkeypatch.setattr("rvqcodec.training.corpus.corpus.open_corpus", lambda _: corpus)
     result = CliRunner().invoke(app, ["finish", str(tmp_path), "--model", str(weights)], catch_exceptions=False)
     assert result.stdout.split() == [str(weights.with_suffix(".finish.json"))]
     config = load_model(read_model_file(weights), "cpu").config
@@ -149,7 +150,7 @@ def test_gains_for_sound_without_a_pitch_are_set(monkeypatch, tmp_path, corpus, 
     ready = Codec(config, codec.name)
     ready.load_state_dict(codec.state_dict())
     save_model(ready, weights)
-    monkeypatch.setattr("rvqcodec.training.corpus.open_corpus", lambda _: corpus)
+    monkeypatch.setattr("rvqcodec.training.corpus.corpus.open_corpus", lambda _: corpus)
     command = ["finish", str(tmp_path), "--model", str(weights), "--pitchless-gains"]
     for wrong, code in (("3 x", 2), ("300", 1)):
         assert CliRunner().invoke(app, [*command, wrong]).exit_code == code

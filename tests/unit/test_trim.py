@@ -5,8 +5,8 @@ import pytest
 from tiny import make_encoded, make_signal, make_tables, write_file
 
 from rvqcodec.errors import DamageError
-from rvqcodec.formats.tail import Source
-from rvqcodec.formats.trim import trim
+from rvqcodec.formats.rvq.tail import Source
+from rvqcodec.formats.rvq.trim import trim
 
 SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
 

@@ -6,8 +6,8 @@ import pytest
 from tiny import Pipe, fitting_tables, make_encoded, make_signal, make_tables, write_file
 
 from rvqcodec.errors import DamageError, ModelError, TruncatedError
-from rvqcodec.formats.tail import Source
-from rvqcodec.formats.verify import summarize, verify
+from rvqcodec.formats.rvq.tail import Source
+from rvqcodec.formats.rvq.verify import summarize, verify
 
 TABLES = fitting_tables(3)
 ENCODED = make_encoded(make_signal(), 6100)

@@ -10,9 +10,9 @@ import soundfile as sf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rvqcodec.formats.pcm import SampleFormat, quantize
-from rvqcodec.formats.provenance import HashingReader
-from rvqcodec.formats.wav import WavReader, WavWriter, append_chunks, pack_chunk, read_header
+from rvqcodec.formats.audio.pcm import SampleFormat, quantize
+from rvqcodec.formats.audio.provenance import HashingReader
+from rvqcodec.formats.audio.wav import WavReader, WavWriter, append_chunks, pack_chunk, read_header
 
 FORMATS = [f for f in SampleFormat if f]
 

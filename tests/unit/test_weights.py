@@ -7,7 +7,7 @@ from safetensors import torch as safetensors
 from tiny import fitting_tables, tiny_codec
 
 from rvqcodec.errors import DeviceError, ModelError
-from rvqcodec.formats.entropy import StaticTables
+from rvqcodec.formats.entropy.payload import StaticTables
 from rvqcodec.weights.load import load_model, pick_device, save_model
 from rvqcodec.weights.registry import find_fingerprint, find_model, list_models, read_metadata, read_model_file
 from rvqcodec.weights.tables import read_tables, write_tables

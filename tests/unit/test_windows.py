@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from tiny import same
 
+from rvqcodec.codec.windows import windows
 from rvqcodec.encoded import CodedBlock
-from rvqcodec.models.windows import windows
 
 SECOND = 800
 

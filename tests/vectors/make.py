@@ -21,13 +21,13 @@ sys.path.insert(0, str(FOLDER.parent))
 from tiny import read_file, tiny_codec, write_file  # noqa: E402
 
 from rvqcodec.errors import FormatError  # noqa: E402
-from rvqcodec.formats.entropy import StaticTables  # noqa: E402
-from rvqcodec.formats.frequencies import TOTAL  # noqa: E402
-from rvqcodec.formats.layers import NOTHING, Tables  # noqa: E402
-from rvqcodec.formats.recover import recover  # noqa: E402
-from rvqcodec.formats.sections import SIGNATURE, pack_section  # noqa: E402
-from rvqcodec.formats.tail import Source  # noqa: E402
-from rvqcodec.formats.verify import verify  # noqa: E402
+from rvqcodec.formats.entropy.frequencies import TOTAL  # noqa: E402
+from rvqcodec.formats.entropy.layers import NOTHING, Tables  # noqa: E402
+from rvqcodec.formats.entropy.payload import StaticTables  # noqa: E402
+from rvqcodec.formats.rvq.recover import recover  # noqa: E402
+from rvqcodec.formats.rvq.sections import SIGNATURE, pack_section  # noqa: E402
+from rvqcodec.formats.rvq.tail import Source  # noqa: E402
+from rvqcodec.formats.rvq.verify import verify  # noqa: E402
 from rvqcodec.weights.load import load_model, save_model  # noqa: E402
 from rvqcodec.weights.registry import find_model, read_model_file  # noqa: E402
 from rvqcodec.weights.tables import read_tables, write_tables  # noqa: E402

@@ -16,8 +16,8 @@ sys.path.insert(0, str(FOLDER.parent))
 
 from tiny import TABLES_ID, fitting_tables, make_encoded, make_network, make_signal, write_file  # noqa: E402
 
-from rvqcodec.formats.layers import Tables  # noqa: E402
-from rvqcodec.tables import load_network  # noqa: E402
+from rvqcodec.formats.entropy.layers import Tables  # noqa: E402
+from rvqcodec.pipeline.tables import load_network  # noqa: E402
 from rvqcodec.weights.networks import ARRAYS, write_network  # noqa: E402
 from rvqcodec.weights.registry import data_folder  # noqa: E402
 

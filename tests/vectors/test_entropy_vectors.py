@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from tiny import fitting_tables, read_file, write_file
 
-from rvqcodec.formats import fast
-from rvqcodec.formats.layers import Tables
-from rvqcodec.formats.stream import RvqReader
-from rvqcodec.tables import load_network
+from rvqcodec.formats.entropy import fast
+from rvqcodec.formats.entropy.layers import Tables
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.pipeline.tables import load_network
 from rvqcodec.weights.registry import data_folder, list_models
 
 FOLDER = Path(__file__).parent

@@ -11,12 +11,12 @@ import pytest
 from tiny import range_decode, read_file, write_file
 
 from rvqcodec import errors
-from rvqcodec.formats.chunk import unpack_head
-from rvqcodec.formats.entropy import Mode, StaticTables
-from rvqcodec.formats.layers import LayerCoder, Tables
-from rvqcodec.formats.sections import CODE
-from rvqcodec.formats.stream import RvqReader
-from rvqcodec.formats.verify import verify
+from rvqcodec.formats.entropy.layers import LayerCoder, Tables
+from rvqcodec.formats.entropy.payload import Mode, StaticTables
+from rvqcodec.formats.rvq.chunk import unpack_head
+from rvqcodec.formats.rvq.sections import CODE
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.verify import verify
 from rvqcodec.weights.load import load_model
 from rvqcodec.weights.registry import find_model, read_model_file
 from rvqcodec.weights.tables import read_tables

@@ -1,0 +1,1 @@
+"""The engine that runs any family: levels, windows, batches."""

@@ -1,0 +1,1 @@
+"""PCM audio, read and written in blocks, with its tags."""

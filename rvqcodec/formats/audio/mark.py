@@ -1,0 +1,88 @@
+"""A mark in decoded WAV files: what they were made from and how, so that a resumed run knows what is done.
+
+A chunk `rvqp` of 56 bytes at the very end, which other programs pass over: size of the source (u64 little-endian), BLAKE2b-128
+of the source, of the settings, and of the file's own bytes from 28 (after the fields for sizes) up to the mark.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import BinaryIO, NamedTuple
+
+from rvqcodec.formats.audio.provenance import HASH_BYTES, PIECE_BYTES, Provenance
+from rvqcodec.formats.audio.wav import append_chunks, pack_chunk
+
+NAME = b"rvqp"
+PAYLOAD_BYTES = 8 + 3 * HASH_BYTES
+MARK_BYTES = 8 + PAYLOAD_BYTES
+FIRST_HASHED = 28
+RIFF = (b"RIFF", b"RF64")
+
+
+class Mark(NamedTuple):
+    """The source, and a BLAKE2b-128 that stands for the settings."""
+
+    source: Provenance
+    settings: bytes
+
+
+def write_mark(path: Path, mark: Mark) -> bool:
+    """Append a mark to a finished WAV file; return False for other files and those that have no room.
+
+    Raises:
+        OSError: The file can't be read or written.
+    """
+    with path.open("rb+") as file:
+        if file.read(4) not in RIFF:
+            return False
+        size = file.seek(0, 2)
+        body = _body_digest(file, size - FIRST_HASHED, bytes(size & 1))
+        payload = mark.source.n_bytes.to_bytes(8, "little") + mark.source.digest + mark.settings + body
+        try:
+            append_chunks(file, pack_chunk(NAME, payload))
+        except ValueError:
+            return False
+    return True
+
+
+def read_mark(path: Path, *, whole: bool = True) -> Mark | None:
+    """Return the mark of a WAV file, or None where there is none.
+
+    Args:
+        path: The file.
+        whole: Return None also where the samples aren't those that were marked.
+
+    Raises:
+        OSError: The file can't be read.
+    """
+    with path.open("rb") as file:
+        payload = _payload(file)
+        if payload is None:
+            return None
+        size, hashes = int.from_bytes(payload[:8], "little"), payload[8:]
+        source, settings, body = (hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES))
+        if whole and _body_digest(file, file.seek(0, 2) - MARK_BYTES - FIRST_HASHED) != body:
+            return None
+        return Mark(Provenance(size, source), settings)
+
+
+def _payload(file: BinaryIO) -> bytes | None:
+    size = file.seek(0, 2)
+    if size < FIRST_HASHED + MARK_BYTES:
+        return None
+    file.seek(0)
+    magic = file.read(4)
+    file.seek(size - MARK_BYTES)
+    chunk = file.read(MARK_BYTES)
+    return chunk[8:] if magic in RIFF and chunk[:8] == NAME + PAYLOAD_BYTES.to_bytes(4, "little") else None
+
+
+def _body_digest(file: BinaryIO, n_bytes: int, padding: bytes = b"") -> bytes:
+    file.seek(FIRST_HASHED)
+    digest = hashlib.blake2b(digest_size=HASH_BYTES)
+    while n_bytes > 0 and (piece := file.read(min(n_bytes, PIECE_BYTES))):
+        digest.update(piece)
+        n_bytes -= len(piece)
+    digest.update(padding)
+    return digest.digest()

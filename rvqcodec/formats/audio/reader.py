@@ -1,0 +1,236 @@
+"""PCM audio read in blocks: WAV by our own reader, all else by libsndfile. Writing is `audio_out`, passed on here."""
+
+from __future__ import annotations
+
+import contextlib
+import stat
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from rvqcodec.encoded import MAX_CHANNELS, MAX_SAMPLE_RATE
+from rvqcodec.errors import AudioError
+from rvqcodec.formats.audio.pcm import Float32, SampleFormat
+from rvqcodec.formats.audio.provenance import BackgroundHash, HashingReader, Provenance
+from rvqcodec.formats.audio.sndfile import LibrarySamples, decoding
+from rvqcodec.formats.audio.tags import chunk_tags, clean_tags, read_tags
+from rvqcodec.formats.audio.wav import WavHeader, WavReader, read_header
+from rvqcodec.formats.audio.writer import AudioWriter, open_writer
+from rvqcodec.formats.files import closing_on_error
+
+__all__ = ["AudioReader", "AudioWriter", "Provenance", "SampleFormat", "open_reader", "open_writer"]
+
+MIN_SAMPLE_RATE = 1000
+
+
+class _Samples(Protocol):
+    """Samples in order."""
+
+    def read(self, n_samples: int) -> Float32:
+        """Return the next samples, fewer than `n_samples` only at the end."""
+
+
+class AudioReader:
+    """Audio as float32 blocks of one second; a context manager.
+
+    Attributes:
+        sample_rate: In Hz.
+        channels: 1 to 8.
+        sample_format: What the source holds; UNKNOWN for lossy coding.
+        n_samples: Samples per channel as the source tells, or None; the true count once `blocks()` is exhausted.
+    """
+
+    def __init__(
+        self,
+        samples: _Samples,
+        *,
+        sample_rate: int,
+        channels: int,
+        sample_format: SampleFormat,
+        n_samples: int | None,
+        finish: Callable[[], tuple[dict[str, str], Provenance]],
+        resources: contextlib.ExitStack,
+    ) -> None:
+        if not 1 <= channels <= MAX_CHANNELS:
+            raise AudioError(f"the audio has {channels} channels; 1 to {MAX_CHANNELS} are supported")
+        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+            limits = f"{MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz are supported"
+            raise AudioError(f"the sample rate is {sample_rate} Hz; {limits}")
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self.sample_format = sample_format
+        self.n_samples = n_samples
+        self._samples = samples
+        self._finish = finish
+        self._resources = resources
+        self._ended: tuple[dict[str, str], Provenance] | None = None
+
+    def blocks(self) -> Iterator[Float32]:
+        """Yield the samples, once, in arrays of shape [sample_rate, channels]; only the last may be shorter.
+
+        Raises:
+            AudioError: Decoding fails, or a sample is not a finite number.
+        """
+        position = 0
+        with _reading(), decoding():
+            while len(block := self._samples.read(self.sample_rate)):
+                _check_finite(block, position)
+                position += len(block)
+                yield block
+            self.n_samples = position
+            self._ended = self._finish()
+
+    def _end(self) -> tuple[dict[str, str], Provenance]:
+        if self._ended is None:
+            raise ValueError("tags and provenance are known once blocks() is exhausted")
+        return self._ended
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags, known once `blocks()` is exhausted: a pipe may bring them last."""
+        return self._end()[0]
+
+    def provenance(self) -> Provenance:
+        """Return size in bytes and BLAKE2b-128 of the whole input, known once `blocks()` is exhausted."""
+        return self._end()[1]
+
+    def close(self) -> None:
+        """Close what was opened here; a stream that was given stays open."""
+        self._resources.close()
+
+    def __enter__(self) -> AudioReader:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@contextlib.contextmanager
+def _reading() -> Iterator[None]:
+    """Translate what the system says of an input."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise AudioError("no such file") from error
+    except OSError as error:
+        raise AudioError(f"the audio cannot be read: {(error.strerror or str(error)).lower()}") from error
+
+
+def _check_finite(block: Float32, position: int) -> None:
+    finite = np.isfinite(block)
+    if finite.all():
+        return
+    sample, channel = (int(i) for i in np.argwhere(~finite)[0])
+    what = "NaN" if np.isnan(block[sample, channel]) else "infinite"
+    raise AudioError(f"sample {position + sample} of channel {channel + 1} is {what}")
+
+
+def open_reader(source: Path | BinaryIO) -> AudioReader:
+    """Open audio for reading in blocks.
+
+    PCM in RIFF, RF64 or BW64 is read forwards by our own reader, so that a WAV gives the same from a file and from a
+    pipe; all else by libsndfile, from a stream by way of a temporary file without a name.
+
+    Args:
+        source: A file, or a binary stream that need not seek.
+
+    Raises:
+        AudioError: It is absent, a folder, empty, not audio, or has channels or a sample rate that are not supported.
+    """
+    with closing_on_error() as stack, _reading():
+        if not isinstance(source, Path):
+            return _open_stream(source, stack)
+        if _is_regular(source):
+            return _open_path(source, stack)
+        return _open_stream(stack.enter_context(source.open("rb")), stack)
+
+
+def _is_regular(path: Path) -> bool:
+    """Tell a file from a pipe or a device.
+
+    Raises:
+        AudioError: It is a folder, or empty.
+    """
+    status = path.stat()
+    if stat.S_ISDIR(status.st_mode):
+        raise AudioError("this is a folder, not an audio file")
+    if stat.S_ISREG(status.st_mode) and not status.st_size:
+        raise AudioError("the file is empty")
+    return stat.S_ISREG(status.st_mode)
+
+
+def _open_path(path: Path, stack: contextlib.ExitStack) -> AudioReader:
+    file = stack.enter_context(path.open("rb"))
+    stream = HashingReader(file)
+    header = read_header(stream)
+    if header is not None and header.sample_format:
+        return _wav_reader(stream, header, stack)
+    hashed = stack.enter_context(BackgroundHash(path))
+    return _library_reader(file, lambda: (read_tags(path), hashed.provenance()), stack)
+
+
+def _open_stream(source: BinaryIO, stack: contextlib.ExitStack) -> AudioReader:
+    stream = HashingReader(source, keep=True)
+    header = read_header(stream)
+    if not stream.n_bytes:
+        raise AudioError("the input is empty")
+    if header is not None and header.sample_format:
+        stream.forget()
+        return _wav_reader(stream, header, stack)
+    file = stack.enter_context(_spool(stream))
+    return _library_reader(file, lambda: (read_tags(file), stream.provenance()), stack)
+
+
+def _spool(stream: HashingReader) -> BinaryIO:
+    """Copy a whole stream, with what was read of it already, into a temporary file and return that, rewound."""
+    kept = stream.kept or []
+    stream.forget()
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+        file.writelines(kept)
+        while piece := stream.read(1 << 20):
+            file.write(piece)
+        file.seek(0)
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise AudioError(f"the input cannot be kept in a temporary file: {reason}", "set TMPDIR") from error
+    return file
+
+
+def _wav_reader(stream: HashingReader, header: WavHeader, stack: contextlib.ExitStack) -> AudioReader:
+    wav = WavReader(stream, header)
+
+    def finish() -> tuple[dict[str, str], Provenance]:
+        chunks = [*header.chunks, *wav.read_tail()]
+        stream.drain()
+        return clean_tags(chunk_tags(chunks)), stream.provenance()
+
+    return AudioReader(
+        wav,
+        sample_rate=header.sample_rate,
+        channels=header.channels,
+        sample_format=header.sample_format,
+        n_samples=wav.n_samples,
+        finish=finish,
+        resources=stack,
+    )
+
+
+def _library_reader(
+    source: BinaryIO, finish: Callable[[], tuple[dict[str, str], Provenance]], stack: contextlib.ExitStack
+) -> AudioReader:
+    samples = stack.enter_context(LibrarySamples(source))
+    return AudioReader(
+        samples,
+        sample_rate=samples.sample_rate,
+        channels=samples.channels,
+        sample_format=samples.sample_format,
+        n_samples=samples.n_samples,
+        finish=finish,
+        resources=stack,
+    )

@@ -1,0 +1,77 @@
+"""Sample rate conversion of PCM in blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import soxr
+
+from rvqcodec.formats.audio.pcm import Float32
+
+QUALITY = "VHQ"
+
+PREROLL_S = 1
+"""Seconds before a whole second from which a window's samples equal those of the whole recording.
+
+Measured for noise at 48 and 44.1 kHz to eight rates: 0.05 s gives a difference of at most 3e-8, mostly none; a whole
+second keeps the start on a whole sample at every pair of rates.
+"""
+
+
+def resample(blocks: Iterable[Float32], source_rate: int, target_rate: int, channels: int) -> Iterator[Float32]:
+    """Yield the blocks at another sample rate; the result doesn't depend on how the input is cut into blocks.
+
+    Args:
+        blocks: Arrays of shape [n, channels], any n.
+        source_rate: Their sample rate in Hz.
+        target_rate: The sample rate wanted, in Hz.
+        channels: Channels.
+
+    Yields:
+        Arrays of shape [m, channels], any m, in all ceil(samples * target_rate / source_rate) samples long.
+
+    Source: libsoxr through python-soxr, recipe VHQ.
+    """
+    if source_rate == target_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(source_rate, target_rate, channels, dtype="float32", quality=QUALITY)
+    n_in = n_out = 0
+    for block in blocks:
+        n_in += len(block)
+        resampled = stream.resample_chunk(np.ascontiguousarray(block, np.float32))
+        n_out += len(resampled)
+        if len(resampled):
+            yield resampled
+    missing = -(-n_in * target_rate // source_rate) - n_out
+    tail = _fit(stream.resample_chunk(np.zeros((0, channels), np.float32), last=True), missing)
+    if len(tail):
+        yield tail
+
+
+def _fit(tail: Float32, n_samples: int) -> Float32:
+    """Return the last block cut, or padded with zeros, to `n_samples`: soxr rounds the length, we take the ceiling."""
+    padding = max(0, n_samples - len(tail))
+    return np.pad(tail[: max(0, n_samples)], ((0, padding), (0, 0)))
+
+
+def reblock(blocks: Iterable[Float32], size: int) -> Iterator[Float32]:
+    """Yield the same samples in arrays of `size` samples; only the last may be shorter, none is empty."""
+    pending: list[Float32] = []
+    n_pending = 0
+    for whole in blocks:
+        block = whole
+        while n_pending + len(block) >= size:
+            cut = size - n_pending
+            yield _join([*pending, block[:cut]])
+            pending, n_pending, block = [], 0, block[cut:]
+        if len(block):
+            pending.append(block)
+            n_pending += len(block)
+    if pending:
+        yield _join(pending)
+
+
+def _join(pieces: list[Float32]) -> Float32:
+    return np.ascontiguousarray(pieces[0] if len(pieces) == 1 else np.concatenate(pieces))

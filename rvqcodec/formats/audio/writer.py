@@ -1,0 +1,172 @@
+"""PCM audio written in blocks: WAV by our own writer, to pipes too, all else by libsndfile."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import BinaryIO, Protocol
+
+import numpy as np
+
+from rvqcodec.errors import OutputError
+from rvqcodec.formats.audio.containers import Container, container_of
+from rvqcodec.formats.audio.pcm import Float32, Levels, SampleFormat, quantize
+from rvqcodec.formats.audio.sndfile import LibrarySink, encoding
+from rvqcodec.formats.audio.tags import clean_tags, info_chunks
+from rvqcodec.formats.audio.wav import WavWriter
+from rvqcodec.formats.files import closing_on_error, is_special, write_error
+
+
+class _Sink(Protocol):
+    """What takes samples in the levels of their format."""
+
+    def write(self, levels: Levels) -> None:
+        """Take samples of shape [n, channels]."""
+
+    def finish(self) -> None:
+        """Make the file whole."""
+
+
+class AudioWriter:
+    """Writes float32 samples; a context manager, which closes.
+
+    Attributes:
+        sample_format: What is really written: the nearest that the container has; UNKNOWN for lossy coding.
+        n_samples: Samples per channel written so far.
+        n_clipped: Samples past full scale so far, all channels together; floats are not clipped, nor counted.
+    """
+
+    def __init__(
+        self,
+        sink: _Sink,
+        *,
+        container: Container,
+        channels: int,
+        sample_format: SampleFormat,
+        first_sample: int,
+        resources: contextlib.ExitStack,
+    ) -> None:
+        self.sample_format = sample_format
+        self.n_samples = 0
+        self.n_clipped = 0
+        self._sink = sink
+        self._container = container
+        self._channels = channels
+        self._first_sample = first_sample
+        self._resources = resources
+        self._closed = False
+
+    def write(self, block: Float32) -> None:
+        """Write a block of shape [n, channels], full scale 1.
+
+        Raises:
+            OutputError: It cannot be written.
+            ValueError: Its shape or type is wrong, or a sample is not a finite number.
+        """
+        if block.ndim != 2 or block.shape[1] != self._channels or block.dtype != np.float32:
+            raise ValueError(f"a block of float32 [n, {self._channels}] is wanted, not {block.dtype} {block.shape}")
+        if not np.isfinite(block).all():
+            raise ValueError("a sample to write is not a finite number")
+        levels, n_clipped = quantize(block, self.sample_format, self._first_sample + self.n_samples)
+        self.n_samples += len(block)
+        self.n_clipped += n_clipped
+        self._container.check_size(self.n_samples * self._channels * self.sample_format.n_bytes)
+        with _writing(), encoding():
+            self._sink.write(levels)
+
+    def close(self) -> None:
+        """Make the file whole and close it, once; a stream that was given is flushed and stays open.
+
+        Raises:
+            OutputError: It cannot be written, or the container can't be empty and is.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        with _writing(), encoding(), self._resources:
+            self._sink.finish()
+        if not self.n_samples and not self._container.can_be_empty:
+            raise OutputError(f"{self._container.name} cannot hold audio of no samples", "write .wav")
+
+    def __enter__(self) -> AudioWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self.close()
+            return
+        with contextlib.suppress(OSError, OutputError), encoding():
+            self._resources.close()
+
+
+@contextlib.contextmanager
+def _writing() -> Iterator[None]:
+    """Translate what the system says of an output; a closed pipe is the caller's to end quietly."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise write_error(error) from error
+
+
+def open_writer(
+    target: Path | BinaryIO,
+    *,
+    sample_rate: int,
+    channels: int,
+    sample_format: SampleFormat,
+    n_samples: int | None = None,
+    suffix: str | None = None,
+    first_sample: int = 0,
+    tags: Mapping[str, str] | None = None,
+) -> AudioWriter:
+    """Open audio for writing; the same samples make the same PCM in a file and in a pipe.
+
+    Args:
+        target: A file, or a binary stream, which gets WAV; so does a device or a named pipe.
+        sample_rate: In Hz.
+        channels: 1 to 8.
+        sample_format: What to write, or the nearest that the container has; UNKNOWN: 16 bits.
+        n_samples: Samples per channel to come, or None where it is not known.
+        suffix: The extension that says the kind of file, where it isn't the target's.
+        first_sample: Absolute position of the first sample, which the dither follows.
+        tags: For streams and WAV, written before the samples; other files get theirs from `tags.write_tags` after.
+
+    Raises:
+        OutputError: The extension is unknown, the container can't hold the audio, or the file can't be made.
+    """
+    is_stream = not isinstance(target, Path) or is_special(target)
+    extension = suffix if suffix is not None else getattr(target, "suffix", "")
+    container = container_of(".wav" if is_stream and not extension else extension)
+    if is_stream and container.library_format:
+        raise OutputError(f"{container.name} cannot be written to a pipe", "write .wav")
+    written = container.nearest(sample_format)
+    container.check(sample_rate, channels, (n_samples or 0) * channels * written.n_bytes)
+    with closing_on_error() as stack, _writing(), encoding():
+        sink: _Sink
+        if isinstance(target, Path) and container.library_format:
+            sink = stack.enter_context(LibrarySink(target, container, sample_rate, channels, written))
+        else:
+            sink = WavWriter(
+                stack.enter_context(target.open("wb")) if isinstance(target, Path) else target,
+                sample_rate=sample_rate,
+                channels=channels,
+                sample_format=written,
+                n_samples=n_samples,
+                chunks=info_chunks(clean_tags((tags or {}).items())),
+                rewindable=not is_stream,
+                always_rf64=container.name == "RF64" and not is_stream,
+            )
+        return AudioWriter(
+            sink,
+            container=container,
+            channels=channels,
+            sample_format=written,
+            first_sample=first_sample,
+            resources=stack,
+        )

@@ -1,0 +1,219 @@
+"""The integer network that predicts codes from their surroundings (entropy mode 3), exact on every machine.
+
+A layer's frames are coded in passes: every 2s-th frame first, then those half-way between them, until all are done. A
+frame is predicted from what is known of it and of four frames around it: all lower layers, and the layer's own codes
+of earlier passes. So a whole pass of a layer is one matrix product, and a layer needs none above it.
+
+Everything is integers: int8 weights and activations of at most 127, so that a sum of products stays below 2^24 and
+float32 matrix products are exact in any order (`MAX_FAN_IN`). Floats only carry them through BLAS and constriction.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from rvqcodec.encoded import Codes
+from rvqcodec.errors import ModelError
+from rvqcodec.formats.entropy import fast
+from rvqcodec.formats.entropy.frequencies import Shares, share_out
+
+LIMIT = 127
+MAX_FAN_IN = ((1 << 24) - 1) // (LIMIT * LIMIT)
+REACH = 2
+N_OFFSETS = 5
+MAX_STRIDE = 32
+PADDING = (REACH + 1) * MAX_STRIDE
+"""Frames that are kept free on both sides of a stream, so that nothing looks past them."""
+ROWS_AT_ONCE = 128
+"""Rows of codebook size that are worked on together: what fits into a processor's cache."""
+MAX_SHIFT = 40
+LOG_STEPS = 64
+WEIGHT_BITS = 20
+
+Int8 = npt.NDArray[np.int8]
+Int32 = npt.NDArray[np.int32]
+Int64 = npt.NDArray[np.int64]
+Sums = Int32
+
+
+@dataclass(frozen=True)
+class LayerNetwork:
+    """The part of the network that predicts one layer.
+
+    Args:
+        strides: Distances of the passes after the first, halving down to 1; the first pass has every 2 strides[0]-th frame.
+        embedding: int8 [codebook_size, width]: what a code of this layer adds to its frame's sum.
+        hidden: int8 [passes, hidden, N_OFFSETS * width].
+        hidden_scale, hidden_bias: int32 and int64 [passes, hidden]: (product x scale + bias) >> shift, cut to 0..127.
+        output: int8 [codebook_size, hidden].
+        output_scale, output_bias: int32 and int64 [codebook_size]: to logarithms in 1/64 of base 2.
+    """
+
+    strides: tuple[int, ...]
+    embedding: Int8
+    hidden: Int8
+    hidden_scale: Int32
+    hidden_bias: Int64
+    output: Int8
+    output_scale: Int32
+    output_bias: Int64
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> LayerNetwork:
+        """Return the layer of its arrays as they are stored, strides included."""
+        return cls(
+            strides=tuple(map(int, arrays["strides"])),
+            **{name: value for name, value in arrays.items() if name != "strides"},
+        )
+
+    @functools.cached_property
+    def matrices(self) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
+        """The weights as floats: [passes, N_OFFSETS * width, hidden] and [hidden, codebook_size]."""
+        hidden = np.ascontiguousarray(self.hidden.transpose(0, 2, 1), np.float32)
+        return hidden, np.ascontiguousarray(self.output.T, np.float32)
+
+
+@dataclass(frozen=True)
+class EntropyNetwork:
+    """The network of one model's codes.
+
+    Args:
+        id: Names it in a file's header: 16 hex digits.
+        layers: From the coarsest on.
+        shift: Bits that scaled products are shifted by.
+
+    Raises:
+        ModelError: It breaks a rule on which exactness rests.
+    """
+
+    id: str
+    layers: tuple[LayerNetwork, ...]
+    shift: int
+
+    def __post_init__(self) -> None:
+        if not self.layers or not 1 <= self.shift <= MAX_SHIFT:
+            raise ModelError("an entropy network has layers, and a shift of 1 to 40 bits")
+        size, width = self.layers[0].embedding.shape
+        for layer in self.layers:
+            _check(layer, size, width)
+
+    def fit(self, layer: int, codebook_size: int) -> bool:
+        """Tell whether there is a prediction of a layer, of that many entries."""
+        return layer < len(self.layers) and len(self.layers[0].embedding) == codebook_size
+
+    def start(self, n_frames: int) -> Sums:
+        """Return the sums of a stream of which nothing is known, int32 [n_frames and the padding on both sides, width]."""
+        return np.zeros((n_frames + 2 * PADDING, self.layers[0].embedding.shape[1]), np.int32)
+
+    def passes(self, layer: int, n_frames: int) -> list[Int64]:
+        """Return the frames of each pass over a layer, in coding order."""
+        strides, frames = self.layers[layer].strides, np.arange(n_frames)
+        return [frames[:: 2 * strides[0]], *(frames[stride :: 2 * stride] for stride in strides)]
+
+    def learn(self, sums: Sums, layer: int, frames: Int64, codes: Codes) -> None:
+        """Add what the codes [n] of some frames [n] of a layer tell to the sums."""
+        sums[frames + PADDING] += self.layers[layer].embedding[codes]
+
+    def predict(self, sums: Sums, layer: int, number: int, frames: Int64) -> Shares:
+        """Return integer frequencies less 1, float32 [n, codebook_size], of the frames [n] of a pass.
+
+        Args:
+            sums: What is known of the stream.
+            layer: Which layer.
+            number: Which pass, from 0.
+            frames: Its frames, or some of them.
+        """
+        part = self.layers[layer]
+        hidden, _ = part.matrices
+        known = sums.clip(-LIMIT, LIMIT).astype(np.float32)
+        near = frames[:, None] + offsets(part.strides, number) + PADDING
+        seen = known[near].reshape(len(frames), N_OFFSETS * known.shape[1])
+        product = (seen @ hidden[number]).astype(np.int64)
+        active = (product * part.hidden_scale[number] + part.hidden_bias[number] >> self.shift).clip(0, LIMIT)
+        return self._share_out(part, active.astype(np.float32))
+
+    def _share_out(self, part: LayerNetwork, active: npt.NDArray[np.float32]) -> Shares:
+        """Return integer frequencies less 1, [n, codebook_size], of a hidden layer [n, hidden]."""
+        output = part.matrices[1]
+        kernel = fast.compiled(len(active))
+        if kernel is not None:
+            return kernel(active @ output, part.output_scale, part.output_bias, self.shift, powers())
+        shares = np.empty((len(active), output.shape[1]), np.float32)
+        for rows in (slice(start, start + ROWS_AT_ONCE) for start in range(0, len(active), ROWS_AT_ONCE)):
+            product = (active[rows] @ output).astype(np.int64)
+            product *= part.output_scale
+            product += part.output_bias
+            product >>= self.shift
+            shares[rows] = frequencies(product)
+        return shares
+
+    def read(self, layer: int, sums: Sums, n_frames: int) -> Iterator[tuple[Int64, Shares]]:
+        """Yield frames and frequencies less 1 of each pass; what was decoded must be learnt before the next is asked for."""
+        for number, frames in enumerate(self.passes(layer, n_frames)):
+            if len(frames):
+                yield frames, self.predict(sums, layer, number, frames)
+
+
+def offsets(strides: tuple[int, ...], number: int) -> Int64:
+    """Return where a pass looks: at the nearest frames, or at those that the passes before it have done."""
+    if number == 0:
+        return np.arange(-REACH, REACH + 1)
+    return np.array([-3, -1, 0, 1, 3]) * strides[number - 1]
+
+
+def frequencies(logarithms: Int64) -> Shares:
+    """Return integer frequencies less 1, float32 [n, C], of logarithms [n, C] in 1/64 of base 2.
+
+    The weights that are shared out are floor(2^20 x 2^(l - largest l)).
+    """
+    below = logarithms.max(1, keepdims=True) - logarithms
+    return share_out(powers().take(below, mode="clip"))  # past the end is 0, as the last is
+
+
+@functools.cache
+def powers() -> Int64:
+    """Return floor(2^20 x 2^(-i / 64)) for i from 0 until it is 0, by exact integer roots: 64 is six square roots."""
+    found = [1 << LOG_STEPS * WEIGHT_BITS - i for i in range(LOG_STEPS * WEIGHT_BITS + 1)]
+    for _ in range(LOG_STEPS.bit_length() - 1):
+        found = [math.isqrt(value) for value in found]
+    return np.array([*found, 0], np.int64)
+
+
+def _check(layer: LayerNetwork, size: int, width: int) -> None:
+    n_passes, n_hidden = len(layer.strides) + 1, layer.output.shape[-1]
+    expected: dict[str, tuple[tuple[int, ...], type[np.generic]]] = {
+        "embedding": ((size, width), np.int8),
+        "hidden": ((n_passes, n_hidden, N_OFFSETS * width), np.int8),
+        "hidden_scale": ((n_passes, n_hidden), np.int32),
+        "hidden_bias": ((n_passes, n_hidden), np.int64),
+        "output": ((size, n_hidden), np.int8),
+        "output_scale": ((size,), np.int32),
+        "output_bias": ((size,), np.int64),
+    }
+    for name, (shape, kind) in expected.items():
+        found = getattr(layer, name)
+        if found.shape != shape or found.dtype != kind:
+            raise ModelError(f"the entropy network's {name} has the wrong shape or type")
+    if max(N_OFFSETS * width, n_hidden) > MAX_FAN_IN or not 2 <= size <= 1 << 16:
+        raise ModelError("the entropy network is too wide to be exact")
+    if not layer.strides or layer.strides[0] > MAX_STRIDE or layer.strides != _halving(layer.strides[0]):
+        raise ModelError("the strides of the entropy network must halve down to 1")
+    if max(int(np.abs(part).max()) for part in (layer.hidden_bias, layer.output_bias)) >= 1 << 61:
+        raise ModelError("the entropy network has a bias past its limit")
+    if any((part == -128).any() for part in (layer.hidden, layer.output)):
+        raise ModelError("the entropy network has a weight past its limit")
+
+
+def _halving(stride: int) -> tuple[int, ...]:
+    found = []
+    while stride:
+        found.append(stride)
+        stride //= 2
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""The .rvq format (SPEC.md): sections, header, chunks, whole files."""

@@ -1,0 +1,230 @@
+"""Saves what is intact in a damaged or truncated .rvq file."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from rvqcodec.errors import DamageError, FormatError
+from rvqcodec.formats.entropy.layers import Tables
+from rvqcodec.formats.rvq.chunk import (
+    ChunkHead,
+    decode_codes,
+    lost_chunk,
+    max_head_bytes,
+    min_head_bytes,
+    pack_head,
+    unpack_head,
+)
+from rvqcodec.formats.rvq.header import Header
+from rvqcodec.formats.rvq.sections import CODE, END, FRAME_BYTES, LIMITS, TAGS, Section, crc32c, read_section
+from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.tail import End, unpack_end, unpack_tags
+
+EXPANSION = 8
+"""How many times larger than what was read the lost chunks may become that are written in its place."""
+PATIENCE_BYTES = 1 << 20
+"""Bytes that may be looked at in vain, byte by byte, before the scan takes larger steps: a second of work."""
+LANDMARK = re.compile(rb"CODE|tags|srce|INDX|END\.")
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """One chunk that isn't whole any more: its number, its time in seconds, and the layers that were kept."""
+
+    number: int
+    start_s: float
+    end_s: float
+    n_layers: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Found:
+    """A chunk whose head is intact; its section may be damaged or cut."""
+
+    head: ChunkHead
+    payload: bytes
+    start: int
+    intact: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recovery:
+    """What was saved: chunks in all, those that lost something, and whether the end was known.
+
+    `n_bytes` and `n_samples` are those of the file that was written.
+    """
+
+    n_chunks: int
+    losses: list[Loss]
+    end_known: bool
+    n_bytes: int
+    n_samples: int
+
+
+def recover(data: bytes, target: BinaryIO, tables: Tables) -> Recovery:
+    """Write a whole, valid file with what is intact in a damaged one.
+
+    A damaged chunk keeps the layers below the damage; a lost one becomes silence of the same length; a cut tail ends
+    the file.
+
+    Args:
+        data: The damaged file: bytes, or a memory map.
+        target: Where to write.
+        tables: What entropy modes know; it tells which layers of a damaged chunk hold.
+
+    Raises:
+        FormatError: The header is damaged, or no chunk can be saved.
+        ModelError: The tables that the file uses aren't at hand.
+    """
+    reader = RvqReader(io.BytesIO(data[: 1 << 12]))
+    header = reader.header
+    chunks, tags, end = _scan(data, reader.first_chunk, header)
+    n_chunks, n_samples = _extent(chunks, end, header)
+    if not chunks and (end is None or end.n_chunks):
+        raise DamageError("nothing in the file can be recovered: no chunk's head is intact")
+    writer = RvqWriter(target, header)
+    losses = []
+    for number in range(n_chunks):
+        n_kept = _write_chunk(writer, number, chunks.get(number), n_samples, tables)
+        if n_kept < header.signal.n_layers and not _was_so(chunks.get(number), n_kept):
+            losses.append(Loss(number, number * header.chunk_s, (number + 1) * header.chunk_s, n_kept))
+    writer.finish(tags, None)
+    return Recovery(
+        n_chunks=n_chunks,
+        losses=losses,
+        end_known=end is not None,
+        n_bytes=writer.n_bytes,
+        n_samples=writer.tally.n_samples,
+    )
+
+
+def _was_so(found: Found | None, n_kept: int) -> bool:
+    return found is not None and found.head.n_layers == n_kept
+
+
+def _write_chunk(writer: RvqWriter, number: int, found: Found | None, n_samples: int, tables: Tables) -> int:
+    """Write what is left of one chunk and return how many of its layers that is."""
+    header = writer.header
+    covered = min(n_samples, header.chunk_start(number + 1)) - header.chunk_start(number)
+    if found is not None and found.head.n_samples == covered:
+        n_intact = found.head.n_layers
+        if not found.intact:
+            n_intact = decode_codes(found.payload, found.start, found.head, header, tables)[1]
+        if n_intact or not found.head.entries:
+            head = found.head.with_layers(n_intact)
+            kept = found.payload[found.start : found.start + head.n_payload_bytes]
+            writer.write_payload(pack_head(head) + kept, head)
+            return n_intact
+    payload = lost_chunk(header, number, covered)
+    writer.write_payload(payload, unpack_head(payload, header)[0])
+    return 0
+
+
+def _extent(chunks: dict[int, Found], end: End | None, header: Header) -> tuple[int, int]:
+    """Return how many chunks and source samples the file has, from its end or else from its last chunk."""
+    if end is not None:
+        return end.n_chunks, end.n_samples
+    last = max(chunks, default=-1)
+    return last + 1, header.chunk_start(last) + chunks[last].head.n_samples if chunks else 0
+
+
+def _scan(data: bytes, start: int, header: Header) -> tuple[dict[int, Found], dict[str, str], End | None]:
+    """Walk through the sections; after damage, go on at the next section that can be made out."""
+    chunks: dict[int, Found] = {}
+    tags: dict[str, str] = {}
+    end: End | None = None
+    last = -1
+    for position, piece in _pieces(data, start, header):
+        if isinstance(piece, Found):
+            if piece.head.number > last and _can_precede(position, piece.head.number, header):
+                last = piece.head.number
+                chunks[last] = piece
+        elif piece.kind == TAGS:
+            tags = _tags(piece)
+        elif piece.kind == END and (end := _believable(piece, last, position, header)):
+            break
+    return chunks, tags, end
+
+
+def _can_precede(position: int, n_chunks: int, header: Header) -> bool:
+    """Tell whether so many chunks can stand before `position`, give or take what was cut out.
+
+    So a small file can't grow to a huge one.
+    """
+    return n_chunks * (FRAME_BYTES + min_head_bytes(header)) <= EXPANSION * position
+
+
+def _tags(section: Section) -> dict[str, str]:
+    try:
+        return unpack_tags(section.payload)
+    except FormatError:
+        return {}
+
+
+def _believable(section: Section, last: int, position: int, header: Header) -> End | None:
+    """Return the end section if it fits the chunks and the file's size."""
+    try:
+        end = unpack_end(section.payload)
+    except FormatError:
+        return None
+    fits = last < end.n_chunks and _can_precede(position, end.n_chunks - 1, header)
+    return end if fits and header.spans(end.n_chunks, end.n_samples) else None
+
+
+def _pieces(data: bytes, position: int, header: Header) -> Iterator[tuple[int, Found | Section]]:
+    """Yield what can be made out, and where.
+
+    After damage the next landmark is tried, and the next; what is looked at in vain is added up, so that a file made of
+    landmarks takes no time that grows faster than its size.
+    """
+    n_vain = 0
+    while position < len(data):
+        piece, n_bytes = _piece(data, position, header)
+        if piece is not None:
+            yield position, piece
+            if not _ran_over(data, position + n_bytes, piece) or n_vain + n_bytes > PATIENCE_BYTES:
+                position += n_bytes
+                continue
+        n_vain += n_bytes
+        step = 1 if n_vain < PATIENCE_BYTES else n_bytes
+        landmark = LANDMARK.search(data, position + step)
+        position = landmark.start() if landmark else len(data)
+
+
+def _ran_over(data: bytes, end: int, piece: Found | Section) -> bool:
+    """Tell whether bytes were cut out of a damaged chunk, so that what follows it begins before its `end`."""
+    return isinstance(piece, Found) and not piece.intact and LANDMARK.match(data, end) is None
+
+
+def _piece(data: bytes, position: int, header: Header) -> tuple[Found | Section | None, int]:
+    """Return the chunk or the intact section at `position` and its size; or None and how much was looked at."""
+    kind = data[position : position + 4]
+    if kind == CODE:
+        try:
+            found = _chunk(data, position, header)
+        except FormatError:
+            return None, max_head_bytes(header)
+        return found, FRAME_BYTES + found.start + found.head.n_payload_bytes
+    length = int.from_bytes(data[position + 4 : position + 8], "little")
+    if length > LIMITS.get(kind, 0):
+        return None, 8
+    try:
+        section = read_section(io.BytesIO(data[position : position + FRAME_BYTES + length]))
+    except FormatError:
+        return None, FRAME_BYTES + length
+    return section if section is not None and section.intact else None, FRAME_BYTES + length
+
+
+def _chunk(data: bytes, position: int, header: Header) -> Found:
+    body = position + 8
+    head, start = unpack_head(data[body : body + max_head_bytes(header)], header)
+    length = start + head.n_payload_bytes
+    payload = data[body : body + length]
+    frame = data[position : position + 4] + length.to_bytes(4, "little")
+    check = int.from_bytes(data[body + length : body + length + 4], "little")
+    intact = len(payload) == length and crc32c(frame, payload) == check
+    return Found(head=head, payload=payload, start=start, intact=intact)

@@ -1,0 +1,36 @@
+"""Drops layers from an .rvq file by copying bytes: no model, no tables, no re-encoding."""
+
+from __future__ import annotations
+
+from typing import BinaryIO
+
+from rvqcodec.formats.rvq.chunk import pack_head
+from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+
+
+def trim(source: BinaryIO, target: BinaryIO, n_layers: int) -> RvqWriter:
+    """Copy an .rvq file with its first layers only: byte for byte what encoding with so many layers gives.
+
+    Args:
+        source: The file, read front to back.
+        target: Where to write.
+        n_layers: Layers to keep, at least 1; a file with fewer keeps what it has.
+
+    Returns:
+        The writer, which knows what was written.
+
+    Raises:
+        FormatError: The source is damaged.
+        ValueError: `n_layers` is less than 1.
+    """
+    if n_layers < 1:
+        raise ValueError("a file keeps at least 1 layer")
+    reader = RvqReader(source)
+    writer = RvqWriter(target, reader.header.with_layers(min(n_layers, reader.header.signal.n_layers)))
+    for chunk in reader.chunks():
+        head = chunk.head.with_layers(n_layers)
+        kept = chunk.payload[chunk.start : chunk.start + head.n_payload_bytes]
+        writer.write_payload(pack_head(head) + kept, head)
+    if reader.tail is not None:
+        writer.finish(reader.tail.tags, reader.tail.source)
+    return writer

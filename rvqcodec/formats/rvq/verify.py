@@ -1,0 +1,83 @@
+"""Checks an .rvq file and tells what it holds; without a model."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from dataclasses import asdict
+from typing import Any, BinaryIO
+
+from rvqcodec.errors import TruncatedError
+from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.entropy.payload import Mode
+from rvqcodec.formats.rvq.header import MAJOR
+from rvqcodec.formats.rvq.stream import RvqReader, Tail
+
+
+def verify(file: BinaryIO, tables: Tables = NOTHING, *, deep: bool = False) -> tuple[Tail, str]:
+    """Check a whole file: sections, heads, counts, index and end; with `deep` each layer's codes too.
+
+    Args:
+        file: The file, read front to back.
+        tables: What entropy modes know; `deep` needs what the file uses.
+        deep: Decode all codes and compare them with their checks.
+
+    Returns:
+        The tail, and with `deep` the SHA-256 of the codes in hex: u16 little-endian, by frame, stream and layer,
+        whatever the chunks; else "".
+
+    Raises:
+        FormatError: The file is damaged.
+        ModelError: The tables that the file uses aren't at hand.
+    """
+    reader = RvqReader(file)
+    digest = hashlib.sha256()
+    for chunk in reader.chunks(tables):
+        if deep:
+            digest.update(reader.codes(chunk, tables).transpose(2, 0, 1).astype("<u2").tobytes())
+    if reader.tail is None:
+        raise TruncatedError("the file has no end section")
+    return reader.tail, digest.hexdigest() if deep else ""
+
+
+def summarize(file: BinaryIO) -> dict[str, Any]:
+    """Return what `rvq info` tells, from the first bytes and the end of a file that can seek.
+
+    Raises:
+        FormatError: The header or what stands after the chunks is damaged.
+    """
+    reader = RvqReader(file)
+    tail = reader.read_tail()
+    signal = reader.header.signal
+    size = file.seek(0, os.SEEK_END)
+    duration = tail.end.n_samples / signal.sample_rate
+    return {
+        "format_version": f"{MAJOR}.{reader.header.minor}",
+        "model": signal.model,
+        "fingerprint": signal.fingerprint,
+        "sample_rate": signal.sample_rate,
+        "channels": signal.channels,
+        "n_samples": tail.end.n_samples,
+        "duration_s": duration,
+        "n_layers": signal.n_layers,
+        "codebook_size": signal.codebook_size,
+        "frame_rate": signal.model_sample_rate / signal.hop_length,
+        "nominal_kbps": signal.nominal_bitrate / 1000,
+        "actual_kbps": size * 8 / duration / 1000 if duration else 0.0,
+        "size_bytes": size,
+        "entropy": [_mode_name(mode) for mode in range(8) if tail.end.modes >> mode & 1],
+        "tables": list(reader.header.table_ids),
+        "n_chunks": tail.end.n_chunks,
+        "chunk_s": reader.header.chunk_s,
+        "stereo": "rotated" if signal.rotated else "independent",
+        "tags": tail.tags,
+        "source": _source(tail),
+    }
+
+
+def _mode_name(mode: int) -> str:
+    return Mode(mode).name.lower() if mode in set(Mode) else str(mode)
+
+
+def _source(tail: Tail) -> dict[str, Any] | None:
+    return None if tail.source is None else {**asdict(tail.source), "digest": tail.source.digest.hex()}

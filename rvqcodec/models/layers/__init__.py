@@ -1,0 +1,1 @@
+"""Building blocks that families share; they take plain arguments."""

@@ -1,0 +1,1 @@
+"""The straight line from audio to an .rvq file and back."""

@@ -1,0 +1,1 @@
+"""The training corpus: packages, recordings, crops."""

@@ -1,0 +1,1 @@
+"""How good decoded audio is; `rvq eval` uses it too."""

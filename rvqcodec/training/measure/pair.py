@@ -1,0 +1,127 @@
+"""Scores one degraded recording against its reference with the measures that codecs are judged by."""
+
+from __future__ import annotations
+
+import math
+import tempfile
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+import torch
+
+from rvqcodec.errors import AudioError, RvqError
+from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.models.rvq48.transform import MDCT, BandEnergies
+from rvqcodec.pipeline.coding import decode_file
+from rvqcodec.training.corpus.corpus import SAMPLE_RATE
+from rvqcodec.training.measure.evaluation import PESQ_RATE, Wave, pesq_wideband, visqol
+from rvqcodec.training.train.losses import ReconstructionLoss
+
+SHORTEST_S = 1.0
+MOST_UNEQUAL_S = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scores:
+    """What the measures say; not a number where one can't be taken, such as PESQ of what isn't speech.
+
+    visqol: ViSQOL in audio mode, 1 to 5. zimtohrli: its opinion score, 1 to 5. pesq_wb: PESQ-WB of 16 kHz, 1 to 4.64. stoi: 0 to 1.
+    mel_distance: mean L1 distance of log10 mel spectra over six windows; si_sdr_db: scale-invariant signal to distortion.
+    """
+
+    seconds: float
+    kbps: float
+    visqol: float
+    zimtohrli: float
+    pesq_wb: float
+    stoi: float
+    mel_distance: float
+    si_sdr_db: float
+
+    def as_dict(self) -> dict[str, float | None]:
+        """Return the scores, None where there is no number."""
+        return {name: None if math.isnan(value) else round(value, 4) for name, value in asdict(self).items()}
+
+
+def score_pair(reference: Path, degraded: Path) -> Scores:
+    """Return the scores of `degraded`, audio or an .rvq file, against `reference`; both as mono at 48 kHz.
+
+    Raises:
+        AudioError: One can't be read, is shorter than a second, or their lengths differ by more than half a second.
+        RvqError: A measure isn't installed.
+    """
+    original, decoded = _mono(reference), _decoded(degraded)
+    if min(len(original), len(decoded)) < SHORTEST_S * SAMPLE_RATE:
+        raise AudioError("a second is the least that can be scored")
+    if abs(len(original) - len(decoded)) > MOST_UNEQUAL_S * SAMPLE_RATE:
+        raise AudioError("the two differ in length by more than half a second: they are no pair")
+    n = min(len(original), len(decoded))
+    original, decoded = original[:n], decoded[:n]
+    low = [soxr.resample(wave, SAMPLE_RATE, PESQ_RATE) for wave in (original, decoded)]
+    return Scores(
+        seconds=n / SAMPLE_RATE,
+        kbps=8 * degraded.stat().st_size * SAMPLE_RATE / n / 1000,
+        visqol=visqol(original, decoded),
+        zimtohrli=_zimtohrli(original, decoded),
+        pesq_wb=pesq_wideband(original, decoded),
+        stoi=_stoi(*low),
+        mel_distance=_mel_distance(original, decoded),
+        si_sdr_db=si_sdr(original, decoded),
+    )
+
+
+def si_sdr(reference: Wave, degraded: Wave) -> float:
+    """Return the scale-invariant signal-to-distortion ratio in dB, without means.
+
+    Source: Le Roux et al. 2019.
+    """
+    a, b = (wave.astype(np.float64) - wave.mean(dtype=np.float64) for wave in (reference, degraded))
+    power = float(a @ a)
+    if not power:
+        return math.nan
+    target = a * (float(a @ b) / power)
+    return 10 * math.log10((float(target @ target) + 1e-20) / (float(((b - target) ** 2).sum()) + 1e-20))
+
+
+def _decoded(path: Path) -> Wave:
+    if path.suffix != ".rvq":
+        return _mono(path)
+    with tempfile.TemporaryDirectory() as folder:
+        decode_file(path, Path(folder) / "decoded.wav")
+        return _mono(Path(folder) / "decoded.wav")
+
+
+def _mono(path: Path) -> Wave:
+    if not path.is_file():
+        raise AudioError(f"{path} is not a file")
+    try:
+        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, OSError) as error:
+        raise AudioError(f"{path} can't be read: {error}") from error
+    wave: Wave = soxr.resample(samples.mean(1), rate, SAMPLE_RATE, quality="VHQ")
+    return wave
+
+
+def _zimtohrli(reference: Wave, degraded: Wave) -> float:
+    try:
+        import zimtohrli
+    except ImportError as error:
+        raise RvqError("evaluation needs the package zimtohrli", hint="pip install 'rvqcodec[eval]'") from error
+    return float(zimtohrli.mos_from_signals(reference, degraded))
+
+
+def _stoi(reference: Wave, degraded: Wave) -> float:
+    try:
+        import pystoi
+    except ImportError as error:
+        raise RvqError("evaluation needs the package pystoi", hint="pip install 'rvqcodec[eval]'") from error
+    return float(pystoi.stoi(reference, degraded, PESQ_RATE))
+
+
+def _mel_distance(reference: Wave, degraded: Wave) -> float:
+    config = CodecConfig()
+    loss = ReconstructionLoss(SAMPLE_RATE, MDCT(config.mdct_size), BandEnergies(config.band_edges, config.merge))
+    return float(loss.mel_distance(torch.from_numpy(degraded)[None], torch.from_numpy(reference)[None]))

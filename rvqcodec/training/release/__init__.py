@@ -1,0 +1,1 @@
+"""What is made of a trained model: weights, tables, entropy network, card."""

@@ -1,0 +1,207 @@
+"""An entropy network as it is shipped: codes of the corpus, training, rounding, one file beside the weights and its card."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError
+from safetensors import torch as safetensors
+
+from rvqcodec.errors import ModelError, OutputError
+from rvqcodec.formats.entropy.counts import CountModel
+from rvqcodec.formats.entropy.frequencies import COST_STEPS
+from rvqcodec.formats.entropy.network import EntropyNetwork
+from rvqcodec.formats.entropy.payload import StaticTables
+from rvqcodec.pipeline.tables import load_network
+from rvqcodec.training.corpus.corpus import open_corpus
+from rvqcodec.training.corpus.crops import SHARES
+from rvqcodec.training.release.codes import CodedPieces, Codes, code_corpus, open_codes
+from rvqcodec.training.release.entropy import (
+    SHIFT,
+    EntropySettings,
+    Run,
+    measure_network,
+    rounded,
+    start_run,
+    take_over,
+    train_network,
+)
+from rvqcodec.weights.load import load_model
+from rvqcodec.weights.networks import read_network, write_network
+from rvqcodec.weights.registry import SUFFIX, ModelFile, find_model
+from rvqcodec.weights.tables import read_tables
+
+N_CANDIDATES = 4
+CHECKPOINT = "network-float.safetensors"
+CHUNK_FRAMES = 500
+MEASURED_FRAMES = 15_000
+COUNTS = (3, 6, 12, 24)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EntropyRelease:
+    """What to make.
+
+    corpus, codes: The corpus, and the folder of its codes, which is made or goes on.
+    model: A model's name or the path of its weights.
+    folder: Where to write; beside the weights when absent.
+    minutes, code_minutes: For the training, and for coding the corpus.
+    init: What to start from: an earlier run's checkpoint, or a shipped network.
+    rate: Peak learning rate.
+    n_threads: For both.
+    """
+
+    corpus: Path
+    codes: Path
+    model: str
+    folder: Path | None = None
+    minutes: float = 60.0
+    code_minutes: float = 40.0
+    init: str = ""
+    rate: float = 3e-3
+    n_threads: int = 1
+
+
+def release(request: EntropyRelease) -> Iterator[str]:
+    """Code the corpus, train, round, and write NAME.network-N.safetensors and its card; yield how it goes.
+
+    Raises:
+        RvqError: What is needed is missing.
+        OutputError: A file can't be written.
+    """
+    torch.set_num_threads(1)
+    model = find_model(request.model)
+    codec = load_model(model, "cpu")
+    corpus = open_corpus(request.corpus)
+    yield from code_corpus(
+        codec, corpus, request.codes, request.code_minutes, N_CANDIDATES, n_threads=request.n_threads
+    )
+    torch.set_num_threads(request.n_threads)
+    config = codec.config
+    coded, size = open_codes(request.codes, config.n_layers), config.codebook_size
+    settings = EntropySettings(minutes=request.minutes, rate=request.rate, tone_layers=config.tone_layers)
+    run = start_run(coded, size, settings)
+    if request.init:
+        _take_over(run, Path(request.init))
+    for line in train_network(coded, size, settings, run):
+        _save(run, request.codes / CHECKPOINT)
+        yield line
+    path = next_path(model, request.folder)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_network(path, SHIFT, rounded(run.predictor), model.fingerprint)
+        network = load_network(path)
+        static = StaticTables(*read_tables(model.tables_path)) if model.tables_path.is_file() else None
+        path.with_suffix(".md").write_text(card(model, coded, network, static, settings), encoding="utf-8")
+    except OSError as error:
+        raise OutputError(f"cannot write {path}: {error}") from error
+    yield f"{path}: {path.stat().st_size} bytes, id {network.id}"
+
+
+def next_path(model: ModelFile, folder: Path | None) -> Path:
+    """Return the path of a model's next network: networks that were shipped are never replaced."""
+    numbers = [int(found[1]) for path in model.network_paths if (found := re.search(r"network-(\d+)", path.name))]
+    name = f"{model.path.stem}.network-{max(numbers, default=0) + 1}{SUFFIX}"
+    return (folder or model.path.parent) / name
+
+
+def _take_over(run: Run, path: Path) -> None:
+    """Start from an earlier run's network in floats, or from a shipped one, of this model or of one that it came from.
+
+    Raises:
+        ModelError: The network is of another shape.
+    """
+    try:
+        if ".network-" in path.name:
+            take_over(run.predictor, read_network(path)[2])
+        else:
+            run.predictor.load_state_dict(safetensors.load_file(path))
+    except (OSError, SafetensorError, RuntimeError, ValueError) as error:
+        raise ModelError(f"{path} can't be read, or is of another shape: {error}") from error
+
+
+def _save(run: Run, path: Path) -> None:
+    """Keep the best network so far, in floats, for `--init`."""
+    part = path.with_name(f".{path.name}.part")
+    safetensors.save_file(run.state, part)
+    part.replace(path)
+
+
+def card(
+    model: ModelFile,
+    coded: CodedPieces,
+    network: EntropyNetwork,
+    static: StaticTables | None,
+    settings: EntropySettings,
+) -> str:
+    """Return the network's card as Markdown: bits a code of each mode on held-out codes, by kind and by layer."""
+    n_layers, raw = len(network.layers), math.log2(len(network.layers[0].embedding))
+    train_s = sum(piece.n_frames for piece in coded.pieces if piece.split == "train") / 50
+    rows, by_layer = [], []
+    held_out = {kind: chunks_of(coded.of("valid", "eval", kind=kind)) for kind in SHARES}
+    for kind, chunks in ((kind, chunks) for kind, chunks in held_out.items() if chunks):
+        bits = {"static": static_bits(chunks, static), "counts": count_bits(chunks, static)}
+        bits["network"] = measure_network(network, chunks, n_layers)
+        for n in (n for n in COUNTS if n <= n_layers):
+            means = [float(found[:n].mean()) for found in bits.values()]
+            savings = " | ".join(f"{mean:.2f} ({100 * (1 - mean / raw):.1f} %)" for mean in means)
+            rows.append(f"| {kind} | {n} | {savings} |")
+        by_layer.append(f"| {kind} | " + " | ".join(f"{value:.2f}" for value in bits["network"]) + " |")
+    return "\n".join(
+        [
+            f"# Entropy network {network.id} of {model.name}",
+            "",
+            f"Predicts the codes of the model with fingerprint `{model.fingerprint}` (mode 3 of SPEC.md).",
+            f"Trained {settings.minutes:.0f} minutes on the codes of {train_s / 3600:.1f} hours of the corpus in the model's card, "
+            "with the same split.",
+            "",
+            f"Bits a code of {raw:.0f}, and what that saves (held-out codes in chunks of 10 s, no checks):",
+            "",
+            "| kind | layers | static | counts | network |",
+            "|---|---|---|---|---|",
+            *rows,
+            "",
+            "The network by layer:",
+            "",
+            "| kind | " + " | ".join(str(layer + 1) for layer in range(n_layers)) + " |",
+            "|---" * (n_layers + 1) + "|",
+            *by_layer,
+            "",
+        ]
+    )
+
+
+def chunks_of(pieces: Sequence[Codes]) -> list[Codes]:
+    """Return pieces joined and cut into chunks [layers, 500], five minutes at most."""
+    if not pieces:
+        return []
+    whole = np.concatenate(pieces, 1)[:, :MEASURED_FRAMES]
+    return [whole[:, start : start + CHUNK_FRAMES] for start in range(0, whole.shape[1], CHUNK_FRAMES)]
+
+
+def static_bits(chunks: Sequence[Codes], static: StaticTables | None) -> npt.NDArray[np.float64]:
+    """Return the mean bits a code of each layer under static tables, [layers]; not numbers where there are none."""
+    if static is None:
+        return np.full(len(chunks[0]), np.nan)
+    codes = np.concatenate(chunks, 1)
+    costs = [static.costs[layer, row].mean() for layer, row in enumerate(codes)]
+    return np.array(costs) / COST_STEPS
+
+
+def count_bits(chunks: Sequence[Codes], static: StaticTables | None) -> npt.NDArray[np.float64]:
+    """Return the mean bits a code of each layer in mode 2, [layers]."""
+    if static is None:
+        return np.full(len(chunks[0]), np.nan)
+    bits = np.zeros(len(chunks[0]))
+    for codes in chunks:
+        for layer, row in enumerate(codes):
+            bits[layer] += CountModel(static.frequencies[layer], codes[layer - 1] if layer else None).cost(row)
+    found: npt.NDArray[np.float64] = bits / COST_STEPS / sum(codes.shape[1] for codes in chunks)
+    return found

@@ -1,0 +1,96 @@
+"""The loudness of tones: decoded bands that hold little but a tone are too quiet, since such sound is rare in training.
+
+A linear map from the latent and the decoded envelope tells by how much. It is fitted by least squares to crops of the corpus, half of them
+with gliding tones over them, and used where a tone layer says that there is a tone, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rvqcodec.codec.codec import Codec
+from rvqcodec.models.rvq48.config import TONE_RANGES_HZ
+from rvqcodec.models.rvq48.sinusoids import tone_hertz
+
+SEED = 3
+RIDGE = 10.0
+OVER_DB = (-10.0, 60.0)
+"""Of the tone over the crop that it is in."""
+PLAIN = 0.5
+"""Share of the crops that stay as they are: the tones of music count too."""
+EDGE = 12
+"""Frames at both ends of a crop whose codes would look past it."""
+
+
+@torch.no_grad()
+def fit_tone_loudness(codec: Codec, crops: Iterable[Tensor]) -> None:
+    """Fit `decoder.tone_loudness`, in place.
+
+    Args:
+        codec: A calibrated codec.
+        crops: Batches [batch, n_samples] of training audio.
+
+    Raises:
+        ValueError: The codec has no tone layers.
+    """
+    linear, generator = codec.decoder.tone_loudness, np.random.default_rng(SEED)
+    if linear is None:
+        raise ValueError("the codec has no tone layers")
+    found = [_examples(codec, crop, generator) for crop in crops]
+    inputs, missing, bands = (torch.cat(part) for part in zip(*found, strict=True))
+    inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1).double()
+    for band in bands.unique():
+        rows, wanted = inputs[bands == band], missing[bands == band].double()
+        ridge = RIDGE * torch.eye(rows.shape[1], dtype=torch.float64, device=rows.device)
+        solved = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ wanted).float()
+        linear.weight[band], linear.bias[band] = solved[:-1], solved[-1]
+
+
+def _examples(codec: Codec, crop: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Return what the map sees [n, numbers], the log energy that is missing [n], and in which band [n], for tones that are found."""
+    config, decoder = codec.config, codec.decoder
+    over = torch.from_numpy(generator.uniform(*OVER_DB, (len(crop), 1))).float()
+    over[: round(PLAIN * len(crop))] = -math.inf
+    plain = crop / crop.square().mean(1, keepdim=True).sqrt().clamp(min=1e-9)
+    wave = plain + torch.pow(10.0, over / 20).to(crop.device) * _whistles(crop.shape, config.sample_rate, generator).to(
+        crop.device
+    )
+    wave = wave * 10 ** (config.level_dbfs / 20) / wave.square().mean(1, keepdim=True).sqrt().clamp(min=1e-9)
+    codes = codec.codes(wave, config.n_layers)
+    counts = torch.from_numpy(generator.integers(max(config.tone_layers) + 1, config.n_layers + 1, len(crop)))
+    n_layers = counts.to(crop.device)[:, None].expand(-1, codes.shape[2])
+    vectors, tones = codec.split(codes, n_layers)
+    latent = codec.quantizer.decode(vectors, codec.n_vectors[n_layers])
+    _, envelope = decoder.spectrum(latent, codec.n_vectors[n_layers], torch.zeros_like(n_layers[:, 0]))
+    missing = decoder.energies(decoder.mdct(wave)) - envelope
+    inputs = decoder.tone_inputs(latent, envelope)
+    edges = torch.tensor(config.band_edges, device=crop.device) * (config.sample_rate / 2 / config.mdct_size)
+    parts = []
+    for hertz in tone_hertz(tones).unbind(1):
+        band = torch.bucketize(hertz.contiguous(), edges, right=True).clamp(1, config.n_bands) - 1
+        wanted = hertz > 0
+        wanted[:, :EDGE] = wanted[:, -EDGE:] = False
+        parts.append((inputs[wanted], missing.gather(2, band[..., None])[..., 0][wanted], band[wanted]))
+    seen, lacking, bands = (torch.cat(part) for part in zip(*parts, strict=True))
+    return seen, lacking, bands
+
+
+def _whistles(shape: torch.Size, sample_rate: int, generator: np.random.Generator) -> Tensor:
+    """Return tones of mean square 1 or less that glide, tremble and come and go, of `shape`."""
+    n, time = shape[0], np.arange(shape[1]) / sample_rate
+    low, high = TONE_RANGES_HZ[0][0], TONE_RANGES_HZ[-1][1]
+
+    def draw(least: float, most: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
+        return generator.uniform(least, most, (n, 1))
+
+    depth, rate = generator.choice([0.0, 0.02, 0.1], (n, 1)), draw(2, 12)
+    octaves = np.log2(low) + draw(0, math.log2(high / low)) + draw(-0.3, 0.3) * time
+    hertz = np.exp2(octaves + depth * np.sin(2 * np.pi * rate * time)).clip(low, high)
+    swell = 0.6 + 0.6 * np.sin(2 * np.pi * (draw(0.3, 4) * time + draw(0, 1)))
+    amplitude = np.where(draw(0, 1) < 0.6, swell.clip(0, 1), 1.0)
+    return torch.from_numpy(math.sqrt(2) * amplitude * np.sin(2 * np.pi * np.cumsum(hertz, 1) / sample_rate)).float()

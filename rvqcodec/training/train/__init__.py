@@ -1,0 +1,1 @@
+"""Training: losses, optimisers, the trainer and its sessions."""
