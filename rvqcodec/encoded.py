@@ -6,8 +6,9 @@ block.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -67,16 +68,39 @@ class Signal:
     channels: int
     sample_format: int
     rotated: bool
-    n_layers: int
-    codebook_size: int
+    groups: tuple[LayerGroup, ...]
     model_sample_rate: int
     hop_length: int
     frames_per_block: int
+    frame_multiple: int = 1
+    block_step: int
+    channels_per_stream: int = 1
+    levels: str = "rms"
+    scalable: bool = True
+
+    @property
+    def n_layers(self) -> int:
+        """Layers of codes."""
+        return sum(group.n_layers for group in self.groups)
+
+    @property
+    def codebook_size(self) -> int:
+        """Entries of the largest codebook."""
+        return max(group.codebook_size for group in self.groups)
+
+    def with_layers(self, n_layers: int) -> Signal:
+        """Return the description of the same audio with the first `n_layers` layers."""
+        kept, left = [], n_layers
+        for group in self.groups:
+            if left > 0:
+                kept.append(replace(group, n_layers=min(left, group.n_layers)))
+            left -= group.n_layers
+        return replace(self, groups=tuple(kept))
 
     @property
     def n_streams(self) -> int:
-        """Coded channels: one a channel, the two of a rotated stereo pair included."""
-        return self.channels
+        """Coded streams: one a channel or a pair of them, the two of a rotated stereo pair included."""
+        return -(-self.channels // self.channels_per_stream)
 
     @property
     def block_s(self) -> float:
@@ -86,8 +110,10 @@ class Signal:
     @property
     def nominal_bitrate(self) -> int:
         """Bits per second of the codes as they are, without entropy coding, all streams together."""
-        bits_per_code = (self.codebook_size - 1).bit_length()
-        return self.n_streams * self.n_layers * bits_per_code * self.model_sample_rate // self.hop_length
+        rate = self.n_streams * self.model_sample_rate
+        widths = [(group.n_layers * (group.codebook_size - 1).bit_length(), group.stride) for group in self.groups]
+        common = math.lcm(*(stride for _, stride in widths))
+        return rate * sum(bits * (common // stride) for bits, stride in widths) // (self.hop_length * common)
 
     def block_start(self, block: int) -> int:
         """Return the first source sample of a block: a whole second for the default model.

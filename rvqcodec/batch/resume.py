@@ -17,7 +17,6 @@ from rvqcodec.formats.files import OVERWRITE_HINT, write_error
 from rvqcodec.formats.rvq.sections import SIGNATURE
 from rvqcodec.formats.rvq.stream import RvqReader, Tail
 from rvqcodec.formats.rvq.verify import verify
-from rvqcodec.models.rvq48.config import CodecConfig
 from rvqcodec.pipeline.coding import EFFORTS, DecodeOptions, EncodeOptions, Result, header_for
 from rvqcodec.pipeline.tables import tables_to_write
 from rvqcodec.version import __version__
@@ -148,8 +147,7 @@ def _is_of(tail: Tail, source: Path, options: EncodeOptions) -> bool:
 def _has_header(reader: RvqReader, source: Path, model: ModelFile, options: EncodeOptions) -> bool:
     tables = tables_to_write(model.fingerprint, options.entropy)
     with open_reader(source) as audio:
-        config = CodecConfig.from_json(model.config)
-        return reader.header == header_for(audio, model.name, model.fingerprint, config, options, tables)
+        return reader.header == header_for(audio, model.name, model.fingerprint, model.traits, options, tables)
 
 
 def _opened(source: Path) -> BinaryIO:

@@ -64,7 +64,7 @@ app = typer.Typer(
     help="Neural audio codec: audio to .rvq files and back, at 0.5 to 12 kbps per channel.",
     epilog=examples.RVQ,
 )
-models_app = typer.Typer(no_args_is_help=True, help="List and show the models at hand.")
+models_app = typer.Typer(no_args_is_help=True, help="List, show, import, remove and verify models.")
 app.add_typer(models_app, name="models")
 
 
@@ -130,12 +130,12 @@ def encode(
     """
     from rvqcodec.batch.work import Settings
     from rvqcodec.cli import coding, jobs
-    from rvqcodec.pipeline.coding import DEFAULT_LAYERS, EncodeOptions
+    from rvqcodec.pipeline.coding import EncodeOptions
 
     if layers is not None and bitrate is not None:
         raise UsageError("--layers and --bitrate exclude each other")
     options = EncodeOptions(
-        n_layers=DEFAULT_LAYERS if layers is None else layers,
+        n_layers=layers,
         bitrate_kbps=bitrate,
         effort=effort.value,
         entropy=entropy.value,
@@ -318,6 +318,45 @@ def show_model(
     from rvqcodec.cli import models
 
     return models.show_model(name, _report(as_json=as_json))
+
+
+@models_app.command("import")
+def import_model(
+    source: Annotated[
+        str, typer.Argument(metavar="PATH", help="A .safetensors file of this package, or a folder as published.")
+    ],
+    name: Annotated[
+        str,
+        typer.Option("--as", metavar="NAME", help="What a folder holds, such as lyra-v1.2.0; of a file another name."),
+    ] = "",
+    force: Annotated[bool, typer.Option("-f", "--force", help="Replace a model of that name.")] = False,
+    as_json: flags.Json = False,
+) -> int:
+    """Import a model into your data folder, or into $RVQ_MODELS."""
+    from rvqcodec.cli import models
+
+    return models.import_model(source, name, _report(as_json=as_json), overwrite=force)
+
+
+@models_app.command("remove")
+def remove_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="An imported model.")], as_json: flags.Json = False
+) -> int:
+    """Remove an imported model."""
+    from rvqcodec.cli import models
+
+    return models.remove_model(name, _report(as_json=as_json))
+
+
+@models_app.command("verify")
+def verify_model(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A model's name, or the path of a .safetensors file.")],
+    as_json: flags.Json = False,
+) -> int:
+    """Load a model as a whole and check it against its fingerprint."""
+    from rvqcodec.cli import models
+
+    return models.verify_model(name, _report(as_json=as_json))
 
 
 def _report(

@@ -21,11 +21,10 @@ from rvqcodec.cli.streams import flushed_stdout, refuse_stream_conflicts, stdin_
 from rvqcodec.formats.audio.containers import container_of
 from rvqcodec.formats.files import is_special
 from rvqcodec.formats.rvq.header import MAX_CHUNK_FRAMES
-from rvqcodec.models.rvq48.config import CodecConfig
 from rvqcodec.pipeline.coding import DecodeOptions, EncodeOptions
 from rvqcodec.pipeline.opening import Place
 from rvqcodec.times import parse_time
-from rvqcodec.weights.registry import DEFAULT_MODEL, find_model
+from rvqcodec.weights.registry import DEFAULT_MODEL, ModelFile, find_model
 
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 ENCODE_BYTES_PER_WORKER = 4 << 20
@@ -76,7 +75,7 @@ def encode(plan: Plan, settings: Settings, options: EncodeOptions, batch: Batch,
     """
     check_settings(settings)
     refuse_stream_conflicts(plan.jobs, as_json=report.as_json, remove=settings.remove)
-    check_encode(options, CodecConfig.from_json(find_model(settings.model or DEFAULT_MODEL).config))
+    check_encode(options, find_model(settings.model or DEFAULT_MODEL))
     return _run(plan, EncodeWork(settings=settings, options=options), batch, report, ENCODE_BYTES_PER_WORKER)
 
 
@@ -165,15 +164,16 @@ def check_settings(settings: Settings) -> None:
         raise UsageError(f"no device is called {settings.device!r}", "--device takes auto, cpu, cuda, cuda:N or mps")
 
 
-def check_encode(options: EncodeOptions, config: CodecConfig) -> None:
+def check_encode(options: EncodeOptions, model: ModelFile) -> None:
     """Refuse what the model can't do, while its weights and torch aren't loaded.
 
     Raises:
         UsageError: Layers or the length of a chunk are out of range.
     """
-    if not 1 <= options.n_layers <= config.n_layers:
-        raise UsageError(f"--layers {options.n_layers}: the model has 1 to {config.n_layers} layers")
-    longest = MAX_CHUNK_FRAMES // config.frame_rate
+    traits = model.traits
+    if options.n_layers is not None and not 1 <= options.n_layers <= traits.n_layers:
+        raise UsageError(f"--layers {options.n_layers}: the model {model.name} has 1 to {traits.n_layers} layers")
+    longest = MAX_CHUNK_FRAMES * traits.hop_length // traits.sample_rate
     if not 1 <= options.chunk_s <= longest:
         raise UsageError(f"--chunk {options.chunk_s}: a chunk has 1 to {longest} seconds")
 

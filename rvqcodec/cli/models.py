@@ -1,24 +1,25 @@
-"""`rvq models`: which models are at hand; read without torch."""
+"""`rvq models`: which models are at hand, read without torch; importing, removing and verifying them."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+from pathlib import Path
 from typing import Any
 
 from rvqcodec.cli.report import Report
 from rvqcodec.cli.text import format_size, format_table
-from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.weights import manage
+from rvqcodec.weights.importers import RECIPES
 from rvqcodec.weights.registry import DEFAULT_MODEL, ModelFile, find_model
 from rvqcodec.weights.registry import list_models as found_models
 
 
 def list_models(report: Report) -> int:
-    """Print the embedded models, the default marked, and return the exit status."""
+    """Print the models at hand, the default marked, and return the exit status."""
     models = [_about(model) for model in found_models()]
     for model in models:
         report.record(model)
-    rows = [("", "NAME", "FINGERPRINT", "KBPS PER CHANNEL", "SIZE")]
+    rows = [("", "NAME", "FAMILY", "RATE", "KBPS PER CHANNEL", "SIZE", "FROM", "FINGERPRINT")]
     report.result(format_table([*rows, *(_row(model) for model in models)]))
     return 0
 
@@ -30,33 +31,77 @@ def show_model(name: str, report: Report) -> int:
         ModelError: There is no such model.
     """
     model = find_model(name)
-    config = CodecConfig.from_json(model.config)
     card = model.card_path.read_text("utf-8") if model.card_path.is_file() else ""
     about = _about(model)
-    report.record({**about, "config": json.loads(config.to_json()), "card": card})
+    report.record({**about, "config": json.loads(model.config), "card": card})
     rows = [
         ("name", f"{model.name} (the default)" if about["default"] else model.name),
+        ("family", model.kind),
         ("fingerprint", model.fingerprint),
-        ("bitrate", f"{_range(about)} kbps per channel, {config.n_layers} layers"),
+        ("bitrate", f"{_range(about)} kbps per channel, {about['n_layers']} layers, {about['default_layers']} by default"),
         ("weights", format_size(about["size_bytes"])),
         ("entropy tables", ", ".join(["static"] * about["tables"] + about["networks"]) or "none"),
-        *((field.name, str(getattr(config, field.name))) for field in dataclasses.fields(config)),
+        ("file", str(model.path)),
+        *((key, json.dumps(value)) for key, value in json.loads(model.config).items()),
     ]
     report.result("\n\n".join(part for part in (format_table(rows), card.strip()) if part))
     return 0
 
 
+def import_model(source: str, name: str, report: Report, *, overwrite: bool) -> int:
+    """Import a model, say under which name, and return the exit status.
+
+    Raises:
+        ModelError: The source is no model, or the name is taken.
+        OutputError: The folder of models can't be written.
+    """
+    model = manage.import_model(Path(source), name, overwrite=overwrite)
+    report.record(_about(model))
+    licence = f", licence of its weights: {RECIPES[name].licence}" if name in RECIPES else ""
+    report.result(f"{source} -> {model.path}: rvq encode --model {model.name}{licence}")
+    return 0
+
+
+def remove_model(name: str, report: Report) -> int:
+    """Remove an imported model and return the exit status.
+
+    Raises:
+        ModelError: There is no such model, or it came with the package.
+        OutputError: It can't be deleted.
+    """
+    model = manage.remove_model(name)
+    report.record({"name": model.name, "removed": True})
+    report.result(f"removed {model.name}")
+    return 0
+
+
+def verify_model(name: str, report: Report) -> int:
+    """Load a model as a whole, check it against its fingerprint, and return the exit status.
+
+    Raises:
+        ModelError: It is damaged.
+    """
+    model = find_model(name)
+    manage.verify_model(model)
+    report.record({"name": model.name, "fingerprint": model.fingerprint, "status": "ok"})
+    report.result(f"{model.name}: ok  {model.fingerprint}")
+    return 0
+
+
 def _about(model: ModelFile) -> dict[str, Any]:
-    config = CodecConfig.from_json(model.config)
-    per_layer = (config.codebook_size - 1).bit_length() * config.frame_rate / 1000
+    traits = model.traits
+    rates = [traits.signal("", "", 1, 1, n).nominal_bitrate / 1000 for n in (1, traits.n_layers)]
     return {
         "name": model.name,
+        "family": model.kind,
         "fingerprint": model.fingerprint,
         "default": model.name == DEFAULT_MODEL,
-        "sample_rate": config.sample_rate,
-        "n_layers": config.n_layers,
-        "min_kbps": per_layer,
-        "max_kbps": per_layer * config.n_layers,
+        "embedded": model.is_embedded,
+        "sample_rate": traits.sample_rate,
+        "n_layers": traits.n_layers,
+        "default_layers": traits.default_layers,
+        "min_kbps": rates[0],
+        "max_kbps": rates[1],
         "size_bytes": model.path.stat().st_size,
         "tables": model.tables_path.is_file(),
         "networks": [path.stem.rpartition(".")[2] for path in model.network_paths],
@@ -68,5 +113,6 @@ def _range(about: dict[str, Any]) -> str:
 
 
 def _row(about: dict[str, Any]) -> tuple[str, ...]:
-    mark = "*" if about["default"] else ""
-    return mark, about["name"], about["fingerprint"], _range(about), format_size(about["size_bytes"])
+    mark, source = "*" if about["default"] else "", "package" if about["embedded"] else "import"
+    rate, size = f"{about['sample_rate'] / 1000:g} kHz", format_size(about["size_bytes"])
+    return mark, about["name"], about["family"], rate, _range(about), size, source, about["fingerprint"]

@@ -9,12 +9,15 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
-from rvqcodec.encoded import ANGLE_STEPS, LEVEL_STEP_DB, LEVEL_ZERO_DB, SILENT, Angles, Levels
+from rvqcodec.encoded import ANGLE_STEPS, LEVEL_STEP_DB, LEVEL_ZERO_DB, SILENT, Angles, CodedBlock, Levels
+
+if TYPE_CHECKING:
+    from rvqcodec.models.family import Traits
 
 Samples = npt.NDArray[np.float32]
 Item = TypeVar("Item")
@@ -48,9 +51,10 @@ class Block:
 class LevelledBlock:
     """One block, every stream at the level that the encoder wants.
 
-    samples: float32 [streams, block_size]; zeros past the end of the audio.
+    samples: float32 [streams, channels_per_stream, block_size]; zeros past the end of the audio.
     n_samples: How many of them are audio.
-    levels, angles: Of the block before, of this one and of the one after: uint8 [3, streams], uint16 [3] (or [0]).
+    levels, angles: Of the block before, of this one and of the one after: uint8 [3, streams], uint16 [3] (or [0]); without levels uint8
+        [0, streams].
     """
 
     samples: Samples
@@ -71,36 +75,57 @@ def neighbours(items: Iterable[Item]) -> Iterator[tuple[Item | None, Item, Item 
         yield before, current, None
 
 
-def level_blocks(
-    blocks: Iterable[Samples], block_size: int, rotated: bool, target_dbfs: float
-) -> Iterator[LevelledBlock]:
-    """Rotate stereo pairs to their principal axes and bring each stream to the encoder's level.
+def level_blocks(blocks: Iterable[Samples], traits: Traits, rotated: bool) -> Iterator[LevelledBlock]:
+    """Rotate stereo pairs to their principal axes and bring each stream to the encoder's level, as far as the family wants that.
 
     Args:
         blocks: float32 [block_size, channels] each, the last perhaps shorter.
-        block_size: Samples of a block at the model's rate.
+        traits: Of the model.
         rotated: Whether the two channels are a pair to rotate.
-        target_dbfs: RMS that the encoder wants.
     """
-    measured = _measure_angles(_padded(blocks, block_size), rotated)
+    padded = _padded(blocks, traits.block_size)
+    if traits.level_dbfs is None:
+        yield from (_streams(block, traits.channels_per_stream) for block in padded)
+        return
+    measured = _measure_angles(padded, rotated)
     rotating = (_rotate(*near) if rotated else near[1] for near in neighbours(measured))
     levelled = (_measure_levels(*near) for near in neighbours(rotating))
     limited = (_limit_fall(*near) for near in neighbours(levelled))
     for before, block, after in neighbours(limited):
-        yield _apply_levels(before, block, after, rotated, target_dbfs)
+        yield _apply_levels(before, block, after, rotated, traits.level_dbfs)
 
 
-def restore_block(samples: Samples, levels: Levels, angles: Angles, target_dbfs: float) -> Samples:
-    """Give a decoded block its levels and its place between the channels back: [block_size, channels].
+def restore_block(samples: Samples, block: CodedBlock, traits: Traits, channels: int) -> Samples:
+    """Give a decoded block its levels and its place between the channels back: [n, channels].
 
     Args:
-        samples: Decoded streams [streams, block_size].
-        levels: Of the block before, of this one and of the one after, [3, streams].
-        angles: The same, [3], or [0] when the streams aren't rotated.
-        target_dbfs: RMS that the encoder was given.
+        samples: Decoded streams [streams, channels_per_stream, n].
+        block: What it was decoded from.
+        traits: Of the model.
+        channels: Of the source.
     """
-    streams = np.stack([wave / _gain(levels[:, stream], len(wave), target_dbfs) for stream, wave in enumerate(samples)])
-    return np.ascontiguousarray((_rotated(streams, angles, -1.0) if angles.size else streams).T)
+    if traits.level_dbfs is None:
+        return np.ascontiguousarray(_channels(samples, channels).T)
+    gains = [_gain(levels, samples.shape[2], traits.level_dbfs) for levels in block.levels.T]
+    streams = np.stack([wave / gain for wave, gain in zip(samples[:, 0], gains, strict=True)])
+    return np.ascontiguousarray((_rotated(streams, block.angles, -1.0) if block.angles.size else streams).T)
+
+
+def _streams(block: Block, width: int) -> LevelledBlock:
+    """Return a block as it is, `width` channels to a stream; an odd channel fills its stream by copying."""
+    missing = -len(block.samples) % width
+    channels = np.concatenate([block.samples, *[block.samples[-1:]] * missing])
+    samples = channels.reshape(-1, width, channels.shape[1])
+    none = np.zeros((0, len(samples)), np.uint8)
+    return LevelledBlock(samples=samples, n_samples=block.n_samples, levels=none, angles=np.zeros(0, np.uint16))
+
+
+def _channels(samples: Samples, n_channels: int) -> Samples:
+    """Return streams [streams, channels_per_stream, n] as channels [n_channels, n]; copies of an odd channel are averaged."""
+    found = samples.reshape(-1, samples.shape[2])
+    if len(found) == n_channels:
+        return found
+    return np.concatenate([found[: n_channels - 1], found[n_channels - 1 :].mean(0, keepdims=True)])
 
 
 def _padded(blocks: Iterable[Samples], block_size: int) -> Iterator[Block]:
@@ -200,7 +225,7 @@ def _apply_levels(
         for stream, wave in enumerate(block.samples)
     ]
     return LevelledBlock(
-        samples=np.stack(streams), n_samples=block.n_samples, levels=levels, angles=np.array(angles, np.uint16)
+        samples=np.stack(streams)[:, None], n_samples=block.n_samples, levels=levels, angles=np.array(angles, np.uint16)
     )
 
 

@@ -26,14 +26,13 @@ from rvqcodec.pipeline.stored import DEFAULT_CHUNK_S, batched, check_entropy, ch
 from rvqcodec.pipeline.tables import tables_for, tables_to_write
 from rvqcodec.times import format_time, parse_time
 from rvqcodec.version import __version__
-from rvqcodec.weights.registry import DEFAULT_MODEL, find_fingerprint, find_model
+from rvqcodec.weights.registry import DEFAULT_MODEL, ModelFile, find_fingerprint, find_model
 
 if TYPE_CHECKING:
     from rvqcodec.codec.codec import Codec
-    from rvqcodec.models.rvq48.config import CodecConfig
+    from rvqcodec.models.family import Traits
 
 EFFORTS = {"fast": 1, "default": 4, "best": 16}
-DEFAULT_LAYERS = 12
 Progress = Callable[[float], None]
 Seal = Callable[[Path], None]
 
@@ -42,16 +41,16 @@ Seal = Callable[[Path], None]
 class EncodeOptions:
     """How to encode.
 
-    n_layers: Layers to code.
+    n_layers: Layers to code; the model's default when absent.
     bitrate_kbps: Nominal bitrate of all channels together: the nearest that layers reach, instead of `n_layers`.
-    effort: "fast", "default" or "best": 1, 4 or 16 candidates of the quantizer's search.
+    effort: "fast", "default" or "best": a beam width of 1, 4 or 16 in the quantizer's search.
     entropy: "raw", "static", "counts" or "network"; "auto" takes the smallest for each layer of a chunk.
     chunk_s: Seconds of a chunk; changes no code.
     n_threads: Windows that are worked on side by side; changes no code. 0 takes the machine's cores.
     tags: Whether title, artist and the like are carried over.
     """
 
-    n_layers: int = DEFAULT_LAYERS
+    n_layers: int | None = None
     bitrate_kbps: float | None = None
     effort: str = "default"
     entropy: str = "auto"
@@ -122,9 +121,7 @@ def load_codec(name: str = DEFAULT_MODEL, device: str = "auto") -> Codec:
         ModelError: The model is unknown or damaged.
         DeviceError: The device isn't there.
     """
-    from rvqcodec.weights.load import load_model  # here, since it imports torch
-
-    return load_model(find_model(name), device)
+    return _load(find_model(name), device)
 
 
 def load_for(header: Header, device: str = "auto") -> Codec:
@@ -134,9 +131,14 @@ def load_for(header: Header, device: str = "auto") -> Codec:
         ModelError: It isn't at hand.
         DeviceError: The device isn't there.
     """
-    from rvqcodec.weights.load import load_model  # here, since it imports torch
+    return _load(find_fingerprint(header.signal.fingerprint, header.signal.model), device)
 
-    return load_model(find_fingerprint(header.signal.fingerprint, header.signal.model), device)
+
+def _load(model: ModelFile, device: str) -> Codec:
+    from rvqcodec.codec.codec import Codec  # here, since these import torch
+    from rvqcodec.weights.load import load_model
+
+    return Codec(load_model(model, device), model.name)
 
 
 def encode_file(
@@ -172,13 +174,12 @@ def encode_file(
 
 def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOptions, progress: Progress) -> Result:
     tables = tables_to_write(codec.fingerprint, options.entropy)
-    header = header_for(audio, codec.name, codec.fingerprint, codec.config, options, tables)
-    signal, n_layers = header.signal, header.signal.n_layers
+    header = header_for(audio, codec.name, codec.fingerprint, codec.traits, options, tables)
+    traits, signal, n_layers = codec.traits, header.signal, header.signal.n_layers
     writer = RvqWriter(file, header)
     counter = _Counter()
-    at_model_rate = resample(counter.count(audio.blocks()), audio.sample_rate, codec.config.sample_rate, audio.channels)
-    blocks = reblock(at_model_rate, codec.block_size)
-    levelled = level_blocks(blocks, codec.block_size, signal.rotated, codec.config.level_dbfs)
+    at_model_rate = resample(counter.count(audio.blocks()), audio.sample_rate, traits.sample_rate, audio.channels)
+    levelled = level_blocks(reblock(at_model_rate, traits.block_size), traits, signal.rotated)
     coded = codec.code_blocks(levelled, n_layers, EFFORTS[options.effort], options.n_threads or default_threads())
     for number, (_, chunk, after) in enumerate(neighbours(batched(coded, header.chunk_blocks))):
         end = counter.n_samples if after is None else header.chunk_start(number + 1)
@@ -194,7 +195,7 @@ def header_for(
     audio: AudioReader,
     model: str,
     fingerprint: str,
-    config: CodecConfig,
+    traits: Traits,
     options: EncodeOptions,
     tables: Tables,
 ) -> Header:
@@ -203,10 +204,10 @@ def header_for(
     Raises:
         ValueError: An option is out of range.
     """
-    n_layers = options.n_layers
+    n_layers = traits.default_layers if options.n_layers is None else options.n_layers
     if options.bitrate_kbps is not None:
-        n_layers = config.layers_for_bitrate(options.bitrate_kbps, audio.channels)
-    signal = config.signal(model, fingerprint, audio.sample_rate, audio.channels, n_layers, int(audio.sample_format))
+        n_layers = traits.layers_for_bitrate(options.bitrate_kbps, audio.channels)
+    signal = traits.signal(model, fingerprint, audio.sample_rate, audio.channels, n_layers, int(audio.sample_format))
     return chunk_header(signal, options.chunk_s, tables)
 
 
@@ -259,15 +260,17 @@ def _decode(
     progress: Progress,
     seal: Seal | None,
 ) -> Result:
-    signal, level = reader.header.signal, codec.config.level_dbfs
+    signal, traits = reader.header.signal, codec.traits
     rate = options.sample_rate or signal.sample_rate
     tail = reader.read_tail() if reader.file.seekable() else None
     start, end = _span(options, signal.sample_rate, tail)
-    first_fed = max(0, signal.blocks_until(start + 1) - 1 - PREROLL_S)
-    first, coded = _coded_blocks(reader, tail, first_fed, end, codec.config.window_blocks)
+    preroll = -(-PREROLL_S // signal.block_s)
+    first_fed = max(0, signal.blocks_until(start + 1) - 1 - int(preroll))
+    stop = None if end is None else signal.blocks_until(end) + int(preroll)
+    first, coded = _coded_blocks(reader, tail, first_fed, stop, traits)
     decoded = codec.decode_blocks(coded, options.n_threads or default_threads(), first, first_fed)
-    restored = (restore_block(streams, block.levels, block.angles, level) for block, streams in decoded)
-    resampled = resample(restored, codec.config.sample_rate, rate, signal.channels)
+    restored = (restore_block(streams, block, traits, signal.channels) for block, streams in decoded)
+    resampled = resample(restored, traits.sample_rate, rate, signal.channels)
 
     def n_wanted() -> int | None:
         known = tail or reader.tail
@@ -299,23 +302,22 @@ def _decode(
 
 
 def _coded_blocks(
-    reader: RvqReader, tail: Tail | None, first_fed: int, end: int | None, window: int
+    reader: RvqReader, tail: Tail | None, first_fed: int, stop: int | None, traits: Traits
 ) -> tuple[int, Iterator[CodedBlock]]:
-    """Return the number of the first block that is read, and the blocks from there to the end of the last window that is needed.
+    """Return the number of the first block that is read, and the blocks that it takes to decode `first_fed` to `stop` - 1.
 
-    A file that can seek is read from the chunk that holds the block before the first window, a pipe from its start.
+    A file that can seek is read from the chunk that holds the first of them, a pipe from its start.
     """
     header, tables = reader.header, tables_for(reader.header)
-    first_read = max(0, first_fed // window * window - 1)
-    if tail is None or (first_read == 0 and end == tail.end.n_samples):
+    first_read, last = traits.needed_blocks(first_fed, first_fed + 1 if stop is None else stop)
+    if tail is None or (first_read == 0 and last >= header.signal.blocks_until(tail.end.n_samples)):
         reader.rewind()
         return 0, reader.blocks(tables)
-    n_needed = header.signal.blocks_until(end) + PREROLL_S if end is not None else 0
     chunk = first_read // header.chunk_blocks
     first = chunk * header.chunk_blocks
     chunks = reader.seek_chunks(tail, chunk, tables)
     blocks = itertools.chain.from_iterable(reader.decoded_blocks(found, tables) for found in chunks)
-    return first, itertools.islice(blocks, -(-n_needed // window) * window + 1 - first)
+    return first, itertools.islice(blocks, last - first)
 
 
 def _span(options: DecodeOptions, sample_rate: int, tail: Tail | None) -> tuple[int, int | None]:

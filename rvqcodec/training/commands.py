@@ -63,16 +63,6 @@ def run(
             min=0, help="Weight of spectra below 3 kHz, bin by bin, in the loss; about 1 with --waveform 0.3."
         ),
     ] = 0.0,
-    skip: Annotated[
-        float, typer.Option(min=0, help="New run: let frames skip layers that save less than this share; about 0.8.")
-    ] = 0.0,
-    energies_scale: Annotated[
-        float, typer.Option(min=0.1, max=10, help="New run: scale the envelope's part of the latent.")
-    ] = 1.0,
-    low_emphasis: Annotated[
-        float,
-        typer.Option(min=0, max=2, help="New run: weight the latent by frequency to minus this power; about 0.25."),
-    ] = 0.0,
     seed: Annotated[int, typer.Option(min=0, help="Of crops and layer counts.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     processes: Annotated[int, typer.Option(min=1, help="Processes of one thread each; CPU only.")] = 1,
@@ -114,9 +104,6 @@ def run(
             checkpoint_minutes=checkpoint_minutes,
             evaluate_minutes=evaluate_minutes,
             clips=clips,
-            skip=skip,
-            energies_scale=energies_scale,
-            low_emphasis=low_emphasis,
         )
     )
 
@@ -130,13 +117,6 @@ def export(
     minutes: Annotated[float, typer.Option(min=0, help="Time for counting codes.")] = 10.0,
     clips: Annotated[int, typer.Option(min=0, help="Held-out clips of each kind to measure.")] = 4,
     before: Annotated[str, typer.Option(help="What the run started from: a sentence for the card.")] = "",
-    base: Annotated[
-        str, typer.Option(help="A model in the folder: weights that are the same there are left out of the file.")
-    ] = "",
-    tone_layers: Annotated[
-        str,
-        typer.Option(help='Layers, counted from 1, that say where tones are: "7 8". Codes mean something else then.'),
-    ] = "",
     entropy_minutes: Annotated[
         float,
         typer.Option(min=0, help="Training of the entropy network, after 40 minutes that code the corpus; 0: none."),
@@ -154,8 +134,6 @@ def export(
         minutes=minutes,
         clips=clips,
         before=before,
-        base=base,
-        tone_layers=tuple(number - 1 for number in whole_numbers(tone_layers, "--tone-layers")),
     )
     weights, *others = export(request)
     for path in (weights, *others):
@@ -166,59 +144,6 @@ def export(
         )
         for line in release(network):
             typer.echo(line, err=True)
-
-
-@app.command()
-def finish(
-    corpus: Annotated[Path, typer.Argument(help="The corpus folder.")],
-    model: Annotated[str, typer.Option(help="A model's name or the path of its weights.")] = DEFAULT_MODEL,
-    pitchless_gains: Annotated[
-        str,
-        typer.Option(
-            help='Percent that errors of the envelope count, where a sound has no pitch, for each search stop: "200 200 140 100".'
-        ),
-    ] = "",
-) -> None:
-    """Calibrate what a shipped model's decoder does last, and its encoder's search, anew, beside its weights: files stay valid."""
-    from rvqcodec.training.corpus.corpus import open_corpus
-    from rvqcodec.training.release.export import recalibrate
-    from rvqcodec.weights.registry import find_model
-
-    gains = whole_numbers(pitchless_gains, "--pitchless-gains")
-    typer.echo(str(recalibrate(find_model(model), open_corpus(corpus), gains)))
-
-
-@app.command()
-def postfilter(
-    corpus: Annotated[Path, typer.Argument(help="The corpus folder.")],
-    model: Annotated[str, typer.Option(help="A model's name or the path of its weights.")] = DEFAULT_MODEL,
-    minutes: Annotated[float, typer.Option(min=0, help="Length of the training.")] = 30.0,
-    decode_minutes: Annotated[float, typer.Option(min=0, help="Time for decoding crops to learn from.")] = 10.0,
-    width: Annotated[int, typer.Option(min=1, max=1024, help="Of the network.")] = 160,
-    blocks: Annotated[int, typer.Option(min=1, max=16, help="Of the network.")] = 4,
-    init: Annotated[
-        str,
-        typer.Option(help="Start from: a postfilter's weights, NAME.postfilter.part of an interrupted run, or own."),
-    ] = "",
-    rate: Annotated[float, typer.Option(min=0, help="Learning rate.")] = 1e-3,
-    seed: Annotated[int, typer.Option(min=0, help="Of all that is drawn.")] = 0,
-) -> None:
-    """Train the last step of a shipped model's decoder, beside its weights: files stay valid and sound better."""
-    from rvqcodec.training.release.postfilter import PostfilterRequest, train_postfilter
-
-    request = PostfilterRequest(
-        corpus=corpus,
-        model=model,
-        minutes=minutes,
-        decode_minutes=decode_minutes,
-        width=width,
-        n_blocks=blocks,
-        init=init,
-        rate=rate,
-        seed=seed,
-    )
-    for line in train_postfilter(request):
-        typer.echo(line, err=True)
 
 
 @app.command()
@@ -255,11 +180,3 @@ def entropy(
     )
     for line in release(request):
         typer.echo(line, err=True)
-
-
-def whole_numbers(text: str, option: str) -> tuple[int, ...]:
-    """Return the whole numbers of an option's text."""
-    try:
-        return tuple(map(int, text.split()))
-    except ValueError:
-        raise typer.BadParameter("whole numbers are wanted", param_hint=option) from None

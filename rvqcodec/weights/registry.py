@@ -3,43 +3,53 @@
 from __future__ import annotations
 
 import json
+import logging
+import os
 import re
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from rvqcodec.errors import ModelError
+from platformdirs import user_data_path
 
-DEFAULT_MODEL = "rvq48-v4"
+from rvqcodec.errors import ModelError
+from rvqcodec.models.families import read_config
+from rvqcodec.models.family import Traits
+from rvqcodec.weights.importers import RECIPES
+
+DEFAULT_MODEL = "rvq48"
+MODELS_VARIABLE = "RVQ_MODELS"
 SUFFIX = ".safetensors"
 MAX_HEADER_BYTES = 1 << 20
 MAX_NAME_BYTES = 64
-FINISH = (
-    "noise_bands",
-    "makeup_centibels",
-    "low_exponents",
-    "pitch_strengths",
-    "noise_evenness",
-    "postfilter",
-    "pitchless_gains",
-    "buzz_strengths",
-)
-"""Parts of a configuration that a later calibration may replace: what a decoder does last, what the search minds; not what codes mean."""
+KEYS = frozenset({"kind", "name", "fingerprint", "config"})
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """One model on disk: its name, what its codes mean, its weights and its configuration as JSON.
+    """One model on disk: its family, its name, what its codes mean, its weights and its configuration as JSON."""
 
-    `base` names the model beside it whose weights it has where it holds none of its own; "" where it holds all. That one may have a base
-    itself.
-    """
-
+    kind: str
     name: str
     fingerprint: str
     path: Path
     config: str
-    base: str = ""
+
+    @property
+    def traits(self) -> Traits:
+        """What engine and format have to know of it.
+
+        Raises:
+            ModelError: The family is unknown or the configuration can't be read.
+        """
+        return read_config(self.kind, self.config).traits()
+
+    @property
+    def is_embedded(self) -> bool:
+        """Whether it came with the package."""
+        return self.path.parent == data_folder()
 
     @property
     def tables_path(self) -> Path:
@@ -54,51 +64,15 @@ class ModelFile:
         return [path for _, path in sorted((int(match[1]), path) for match, path in found)]
 
     @property
-    def base_path(self) -> Path | None:
-        """The weights file beside this one that holds what this one lacks, or None.
-
-        Raises:
-            ModelError: It isn't there.
-        """
-        if not self.base:
-            return None
-        path = self.path.parent / (Path(self.base).name + SUFFIX)
-        if self.base != Path(self.base).name or not path.is_file():
-            raise ModelError(
-                f"the weights of {self.name} need those of {self.base!r} beside them in {self.path.parent}"
-            )
-        return path
-
-    @property
-    def lineage(self) -> list[Path]:
-        """The weights file, that of its base, that of the base's base, and so on.
-
-        Raises:
-            ModelError: One of them isn't there, or they go round in a circle.
-        """
-        model, paths = self, [self.path]
-        while path := model.base_path:
-            if path in paths:
-                raise ModelError(f"the weights of {self.name} are based on themselves, by way of {path.name}")
-            paths.append(path)
-            model = read_model_file(path, finished=False)
-        return paths
-
-    @property
-    def postfilter_path(self) -> Path:
-        """The postfilter's weights: the model's own or else those of the nearest base that has any."""
-        paths = [postfilter_of(path) for path in self.lineage]
-        return next((path for path in paths if path.is_file()), paths[0])
-
-    @property
-    def finish_path(self) -> Path:
-        """A newer calibration of the decoder's finish, and of the search, beside the weights, where there is one."""
-        return finish_of(self.path)
-
-    @property
     def card_path(self) -> Path:
         """The model card beside the weights."""
-        return self.path.with_suffix(".md")
+        return self.path.with_name(self.path.stem + ".md")
+
+    @property
+    def files(self) -> list[Path]:
+        """All its files that are there: weights, tables, networks with their cards, card."""
+        networks = [path for network in self.network_paths for path in (network, network.with_suffix(".md"))]
+        return [p for p in (self.path, self.tables_path, *networks, self.card_path) if p.is_file()]
 
 
 def data_folder() -> Path:
@@ -106,10 +80,43 @@ def data_folder() -> Path:
     return Path(str(resources.files("rvqcodec.weights") / "data"))
 
 
+def user_folder() -> Path:
+    """Return the folder of imported models: $RVQ_MODELS, or one in the user's data folder."""
+    chosen = os.environ.get(MODELS_VARIABLE)
+    return Path(chosen) if chosen else user_data_path("rvqcodec") / "models"
+
+
+def weights_path(folder: Path, name: str) -> Path:
+    """Return where the weights of a model of that name lie in a folder.
+
+    Raises:
+        ModelError: It is no name for a model.
+    """
+    usable = name == Path(name).name and not name.startswith(".") and SUFFIX not in name
+    if not usable or not name.isprintable() or not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
+        raise ModelError(f"{name!r} is no name for a model", f"1 to {MAX_NAME_BYTES} bytes of text without slashes")
+    return folder / (name + SUFFIX)
+
+
 def list_models() -> list[ModelFile]:
-    """Return the embedded models, sorted by name."""
-    paths = sorted(data_folder().glob("*" + SUFFIX))
-    return [read_model_file(path) for path in paths if "." not in path.stem]  # others are tables and networks
+    """Return the embedded models, then the imported ones, each sorted by name; what can't be read is left out with a warning."""
+    found: dict[str, ModelFile] = {}
+    for folder in (data_folder(), user_folder()):
+        for path in sorted(folder.glob("*" + SUFFIX)):
+            if _is_companion(path):
+                continue
+            try:
+                model = read_model_file(path)
+            except ModelError as error:
+                log.warning("%s", error.message)
+            else:
+                found.setdefault(model.name, model)
+    return list(found.values())
+
+
+def _is_companion(path: Path) -> bool:
+    """Tell whether a file holds the tables or a network of a model beside it."""
+    return re.search(r"\.(static|network-\d{1,4})$", path.stem) is not None
 
 
 def find_model(name: str) -> ModelFile:
@@ -120,13 +127,15 @@ def find_model(name: str) -> ModelFile:
     """
     if name.endswith(SUFFIX):
         return read_model_file(Path(name))
-    path = data_folder() / (name + SUFFIX)
-    if name != Path(name).name or not path.is_file():
-        known = ", ".join(model.name for model in list_models()) or "none"
-        raise ModelError(
-            f"no model is called {name!r}", f"known models: {known} (rvq models list), or the path of a {SUFFIX} file"
-        )
-    return read_model_file(path)
+    for folder in (data_folder(), user_folder()):
+        path = weights_path(folder, name)
+        if path.is_file():
+            return read_model_file(path)
+    known = ", ".join(model.name for model in list_models()) or "none"
+    raise ModelError(
+        f"no model is called {name!r}",
+        _how_to_import(name) or f"known models: {known} (rvq models list), or the path of a {SUFFIX} file",
+    )
 
 
 def find_fingerprint(fingerprint: str, name: str) -> ModelFile:
@@ -139,58 +148,36 @@ def find_fingerprint(fingerprint: str, name: str) -> ModelFile:
     Raises:
         ModelError: No such model is at hand.
     """
-    for model in list_models():
+    models = list_models()
+    for model in models:
         if model.fingerprint == fingerprint:
             return model
-    known = ", ".join(f"{model.name} ({model.fingerprint})" for model in list_models())
+    known = ", ".join(f"{model.name} ({model.fingerprint})" for model in models)
     raise ModelError(
         f"the file needs the model {name!r} with fingerprint {fingerprint}",
-        f"at hand: {known}; name another with --model",
+        _how_to_import(name) or f"at hand: {known}; name another with --model, or: rvq models import FILE",
     )
 
 
-def postfilter_of(path: Path) -> Path:
-    """Return where a weights file's postfilter lies."""
-    return path.with_name(path.stem + ".postfilter" + SUFFIX)
+def _how_to_import(name: str) -> str:
+    recipe = RECIPES.get(name)
+    return f"rvq models import DIR --as {name}, where DIR holds {recipe.source}" if recipe else ""
 
 
-def finish_of(path: Path) -> Path:
-    """Return where a weights file's newer calibration lies."""
-    return path.with_suffix(".finish.json")
-
-
-def read_model_file(path: Path, *, finished: bool = True) -> ModelFile:
+def read_model_file(path: Path) -> ModelFile:
     """Read what a weights file says of itself, without its tensors.
 
-    Args:
-        path: The weights file.
-        finished: Whether a newer calibration beside it counts.
-
     Raises:
-        ModelError: The file is absent or isn't a model of this package, or the calibration can't be read.
+        ModelError: The file is absent or isn't a model of this package.
     """
     metadata = read_metadata(path)
-    if not {"name", "fingerprint", "config"} <= set(metadata):
-        raise ModelError(f"{path} is not a model of this package")
-    name = metadata["name"]
-    if not name.isprintable() or not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
-        raise ModelError(f"the model in {path} has a name that isn't 1 to {MAX_NAME_BYTES} bytes of text")
-    config = metadata["config"]
-    if finished and finish_of(path).is_file():
-        config = _finished(config, finish_of(path))
-    return ModelFile(
-        name=name, fingerprint=metadata["fingerprint"], path=path, config=config, base=metadata.get("base", "")
-    )
-
-
-def _finished(config: str, path: Path) -> str:
-    try:
-        found, changes = json.loads(config), json.loads(path.read_text(encoding="utf-8"))
-        if set(changes) - set(FINISH):
-            raise ValueError("it holds more than a finish")
-        return json.dumps(found | changes, sort_keys=True, separators=(",", ":"))
-    except (OSError, ValueError, TypeError, RecursionError) as error:
-        raise ModelError(f"{path} can't be read as a calibration: {error}") from error
+    if not set(metadata) >= KEYS:
+        raise ModelError(f"{path} is not a model of this package", "rvq models import reads those of other projects")
+    found = ModelFile(path=path, **{key: metadata[key] for key in KEYS})
+    weights_path(path.parent, found.name)
+    if not re.fullmatch("[0-9a-f]{16}", found.fingerprint):
+        raise ModelError(f"the model in {path} has a fingerprint that isn't 16 hex digits")
+    return found
 
 
 def read_metadata(path: Path) -> dict[str, str]:

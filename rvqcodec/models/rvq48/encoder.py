@@ -6,14 +6,14 @@ import torch
 from torch import Tensor, nn
 
 from rvqcodec.models.layers.convnext import convnext
-from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.models.rvq48.config import Rvq48Config
 from rvqcodec.models.rvq48.transform import MDCT, BandEnergies, compand
 
 
 class Encoder(nn.Module):
     """A linear path (KLT of companded coefficients, and band energies) plus what a ConvNeXt branch adds to it."""
 
-    def __init__(self, config: CodecConfig) -> None:
+    def __init__(self, config: Rvq48Config) -> None:
         super().__init__()
         self.config = config
         kernel, expansion = config.kernel_size, config.expansion

@@ -1,7 +1,7 @@
-"""What is between the harmonics of a decoded voice or tone is mostly quantization noise: a comb filter at the pitch takes some of it away.
+"""Pitch analysis: where a wave repeats itself, and what lies one period away; the encoder and the decoder's chain share it.
 
-Each 5 ms of the decoded wave are averaged with what lies one period before and one after, as far as the wave repeats itself there.
-Only below 2.6 kHz, where codes carry the wave itself. No bit says anything of it: pitch and trust are measured on the decoded wave.
+The period of each 5 ms is that of the best normalised correlation of neighbouring periods, at 8 kHz below 1 kHz, halves, thirds and
+quarters of it preferred where they are about as good.
 
 Source: Chen and Gersho 1995 (adaptive postfilters); Medan, Yair and Chazan 1991 (normalised correlation of neighbouring periods).
 """
@@ -17,7 +17,7 @@ from torch.nn import functional
 
 from rvqcodec.models.rvq48.config import PITCH_PIECES as PIECES
 from rvqcodec.models.rvq48.config import PITCH_RATE as RATE
-from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.models.rvq48.config import Rvq48Config
 
 CUTOFF_HZ, SIDE_TAPS = 3_000.0, 8
 VOICE_HZ, VOICE_TAPS = (60.0, 1_000.0), 129
@@ -32,7 +32,7 @@ AS_GOOD = 0.85
 
 
 @dataclass(frozen=True, slots=True)
-class Repeats:
+class PitchAnalysis:
     """Where a wave repeats itself.
 
     Args:
@@ -51,21 +51,16 @@ class Repeats:
         return ((self.correlation - TRUSTED) / (1 - TRUSTED)).clamp(0.0, 1.0)
 
 
-class PitchFilter(nn.Module):
-    """Comb filter of a calibrated model, as strong as its number of layers needs."""
+class PitchAnalyser(nn.Module):
+    """Finds the pitch of waves [batch, frames * hop_length]; it has nothing to learn."""
 
-    strength: Tensor
     low_pass: Tensor
     voice: Tensor
     spread: Tensor
     fade: Tensor
 
-    def __init__(self, config: CodecConfig) -> None:
+    def __init__(self, config: Rvq48Config) -> None:
         super().__init__()
-        strengths = torch.tensor((0, *config.pitch_strengths)) / 100
-        self.register_buffer("strength", strengths if config.pitch_strengths else torch.empty(0), persistent=False)
-        if not config.pitch_strengths:
-            return
         factor = config.sample_rate // RATE
         self.factor, self.hop = factor, config.hop_length // factor // PIECES
         low_pass = windowed_sinc(CUTOFF_HZ / config.sample_rate, 2 * SIDE_TAPS * factor + 1)
@@ -77,37 +72,18 @@ class PitchFilter(nn.Module):
         self.register_buffer("spread", factor * phases.flip(1).T[:, None].contiguous(), persistent=False)
         self.register_buffer("fade", torch.hann_window(2 * self.hop), persistent=False)
 
-    @property
-    def calibrated(self) -> bool:
-        """Whether there is a strength for each number of layers."""
-        return len(self.strength) > 0
-
-    def forward(self, wave: Tensor) -> Repeats:
-        """Return where a decoded wave [batch, frames * hop_length] repeats itself."""
+    def forward(self, wave: Tensor) -> PitchAnalysis:
+        """Return the pitch analysis of waves [batch, frames * hop_length]."""
         side = self.low_pass.shape[-1] // 2
         low = functional.conv1d(functional.pad(wave, (side, side))[:, None], self.low_pass, stride=self.factor)[:, 0]
-        return Repeats(low, *self.pitch(low))
+        return PitchAnalysis(low, *self.periods(low))
 
-    def change(self, repeats: Repeats, n_layers: Tensor, sounding: Tensor | None = None) -> Tensor:
-        """Return what to add to a decoded wave for less noise between its harmonics, of the wave's shape.
-
-        Args:
-            repeats: Of the wave.
-            n_layers: int64 [batch, frames].
-            sounding: Frames that aren't silent, bool [batch, frames]; all when absent.
-        """
-        strength = self.strength[n_layers]
-        strength = strength if sounding is None else strength * sounding
-        gain = repeats.trust * strength.repeat_interleave(PIECES, 1)
-        before, here, after = (self._pieces(repeats, periods) for periods in (-1, 0, 1))
-        return self._spread_out((0.5 * (before + after) - here) * gain[..., None])
-
-    def neighbours(self, repeats: Repeats) -> tuple[Tensor, Tensor]:
+    def neighbours(self, analysis: PitchAnalysis) -> tuple[Tensor, Tensor]:
         """Return what lies one period before and one after each place of a decoded wave, below 3 kHz; two waves of its shape."""
-        before, after = (self._spread_out(self._pieces(repeats, periods)) for periods in (-1, 1))
+        before, after = (self._spread_out(self._pieces(analysis, periods)) for periods in (-1, 1))
         return before, after
 
-    def pitch(self, low: Tensor) -> tuple[Tensor, Tensor]:
+    def periods(self, low: Tensor) -> tuple[Tensor, Tensor]:
         """Return the period in samples and the correlation over it, both [batch, pieces], of a wave [batch, n] at 8 kHz."""
         found = self._correlations(self._voice(low))
         best, place = found.max(1, keepdim=True)
@@ -153,11 +129,11 @@ class PitchFilter(nn.Module):
         n = wave.shape[1] - WINDOW + 1
         return torch.stack([hops[:, k : n + k] for k in range(0, WINDOW, self.hop)]).mean(0) + 1e-9
 
-    def _pieces(self, repeats: Repeats, periods: int) -> Tensor:
+    def _pieces(self, analysis: PitchAnalysis, periods: int) -> Tensor:
         """Return pieces [batch, pieces, 2 hop] at 8 kHz of what lies so many periods away."""
-        pad, shift = LONGEST + 2 * self.hop + FRACTION_TAPS, periods * repeats.period
+        pad, shift = LONGEST + 2 * self.hop + FRACTION_TAPS, periods * analysis.period
         starts = pad + torch.arange(shift.shape[1], device=shift.device) * self.hop - self.hop // 2
-        return _segments(functional.pad(repeats.low, (pad, pad)), starts.expand(shift.shape), shift, 2 * self.hop)
+        return _segments(functional.pad(analysis.low, (pad, pad)), starts.expand(shift.shape), shift, 2 * self.hop)
 
     def _spread_out(self, pieces: Tensor) -> Tensor:
         """Return the wave at the model's rate of pieces that overlap by half."""

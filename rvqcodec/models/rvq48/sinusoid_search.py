@@ -1,4 +1,4 @@
-"""Tone layers, encoded: the search for lone tones, such as bird song, bells, or the partials of a flute.
+"""The search for lone tones, such as bird song, bells, or the partials of a flute: codes of the layers of sinusoids.
 
 A tone is the strongest peak of its layer's range that holds most of the energy around it, goes on for 80 ms and moves slowly: very slowly
 where there is a pitch, as the harmonics of a voice gain nothing.
@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rvqcodec.models.rvq48.config import N_TONES, TONE_RANGES_HZ, TONE_RUN
+from rvqcodec.models.rvq48.config import N_FREQUENCIES, SINUSOID_RANGES_HZ, SINUSOID_RUN
 
 WINDOW_S = 0.0213
 """What a frame is judged by."""
@@ -25,18 +25,18 @@ NEAR_HZ, AROUND, AROUND_HZ = 70.0, 0.12, 400.0
 SHARE, LEVEL = 0.55, 10**-4.5
 """A tone's least share of the energy around it, and of the energy of its frame."""
 SILENCE = 1e-4
-MOVE, MOVE_PITCHED = 0.08, 0.01
+MOVE, MOVE_VOICED = 0.08, 0.01
 """How far a tone may move from frame to frame, as logarithm of its frequency; and where there is a pitch."""
-PITCHED = 0.5
-"""Share without a pitch below which a frame has one."""
+UNVOICED = 0.5
+"""Unvoiced share below which a frame counts as voiced."""
 
 
-def find_tones(wave: Tensor, pitchless: Tensor | None, hop_length: int, sample_rate: int) -> Tensor:
-    """Return the codes of the tone layers, 0 for no tone, int64 [batch, tone layers, frames].
+def find_sinusoids(wave: Tensor, unvoiced: Tensor, hop_length: int, sample_rate: int) -> Tensor:
+    """Return the codes of the layers of sinusoids, 0 for none, int64 [batch, layers, frames].
 
     Args:
         wave: Levelled, [batch, frames * hop_length].
-        pitchless: How far frames have no pitch nearby, 0 to 1, [batch, frames]; none has one when absent.
+        unvoiced: How far frames are unvoiced, 0 to 1, [batch, frames].
         hop_length: Samples per frame.
         sample_rate: In Hz.
     """
@@ -47,15 +47,13 @@ def find_tones(wave: Tensor, pitchless: Tensor | None, hop_length: int, sample_r
     around = _within(sums, (places * AROUND).clamp(min=AROUND_HZ / hz).round().long())
     peak = power >= functional.max_pool1d(power, 3, 1, 1)
     tonal = peak & (near > SHARE * around) & (near > LEVEL * sums[..., -1:]) & (near > SILENCE)
-    move = torch.full_like(power[..., 0], MOVE)
-    if pitchless is not None:
-        move = torch.where(pitchless < PITCHED, MOVE_PITCHED, move)
+    move = torch.where(unvoiced < UNVOICED, MOVE_VOICED, torch.full_like(power[..., 0], MOVE))
     layers = []
-    for low, high in TONE_RANGES_HZ:
+    for low, high in SINUSOID_RANGES_HZ:
         start, end = (math.ceil(edge / hz) - first for edge in (low, high))
         best, place = (near * tonal)[..., start:end].max(-1)
         height = torch.log((first + start + place + _offset(power, start + place)) * hz)
-        step = ((height - math.log(low)) * (N_TONES / math.log(high / low))).floor().long().clamp(0, N_TONES - 1)
+        step = ((height - math.log(low)) * (N_FREQUENCIES / math.log(high / low))).floor().long().clamp(0, N_FREQUENCIES - 1)
         layers.append((1 + step) * _goes_on(height, best > 0, move))
     return torch.stack(layers, 1)
 
@@ -85,9 +83,9 @@ def _offset(power: Tensor, place: Tensor) -> Tensor:
 
 
 def _goes_on(height: Tensor, sounds: Tensor, move: Tensor) -> Tensor:
-    """Return which frames lie in a run of TONE_RUN frames that all sound and move little, bool [batch, frames]."""
+    """Return which frames lie in a run of SINUSOID_RUN frames that all sound and move little, bool [batch, frames]."""
     steps = (height[:, 1:] - height[:, :-1]).abs()
     both = sounds[:, 1:] & sounds[:, :-1] & (steps < torch.minimum(move[:, 1:], move[:, :-1]))
-    links = functional.pad(both.float(), (TONE_RUN - 1, TONE_RUN - 1))[:, None]
-    whole = -functional.max_pool1d(-links, TONE_RUN - 1, 1)
-    return functional.max_pool1d(whole, TONE_RUN, 1)[:, 0] > 0
+    links = functional.pad(both.float(), (SINUSOID_RUN - 1, SINUSOID_RUN - 1))[:, None]
+    whole = -functional.max_pool1d(-links, SINUSOID_RUN - 1, 1)
+    return functional.max_pool1d(whole, SINUSOID_RUN, 1)[:, 0] > 0

@@ -1,9 +1,9 @@
-"""Tone layers, decoded: above what the other codes know, they say where a lone tone lies.
+"""Parametric sinusoids: above what the other layers know, layers of their own say where lone tones lie.
 
 Up there a latent tells the loudness of bands alone, and decoded they are noise as wide as their band. A bird's call isn't.
-Each tone layer has a range of frequencies and one code a frame: 0 for no tone, else a place on the range's logarithmic scale. The decoder
-puts a sinusoid there, with the loudness of its bands, and leaves noise what is left of them. Where the other codes know the wave, that is
-below the first noise band, tone layers change nothing.
+Each such layer has a range of frequencies and one code a frame: 0 for none, else a step of the range's logarithmic scale. The decoder
+puts a sinusoid there, with the loudness of its bands, and leaves noise what is left of them. Where the other layers know the wave, that is
+below the first noise bin, it puts none. Bands that hold little but a tone are decoded too quiet; a linear map tells by how much.
 
 The phase isn't coded. It grows with the frequency and is brought to zero at every 16th frame, which bends the frequency by 1.6 Hz at
 most (at 50 frames a second): so it depends on no frame further away, and a steady tone stays one.
@@ -16,39 +16,77 @@ from __future__ import annotations
 import math
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
-from rvqcodec.models.rvq48.config import N_TONES, TONE_ANCHOR, TONE_RANGES_HZ
-from rvqcodec.models.rvq48.transform import BandEnergies
+from rvqcodec.models.rvq48.config import N_FREQUENCIES, SINUSOID_ANCHOR, SINUSOID_RANGES_HZ, Rvq48Config
+from rvqcodec.models.rvq48.enhance.spectrum import Spectrum
+from rvqcodec.models.rvq48.transform import MDCT, BandEnergies
 
 LINKED = 0.08
 """Share by which the frequencies of neighbouring frames may differ and be one tone that glides."""
 PURE = 0.97
-"""Share of a band's power that a tone gets at most."""
+"""Share of a band's power that a sinusoid gets at most."""
 MISSING = (-0.5, 1.0)
-"""Least and most that a tone may be louder than its band, as log10 of an amplitude."""
+"""Least and most that a sinusoid may be louder than its band, as log10 of an amplitude."""
 COUNTED = 0.05
-"""Share of a tone's power from which on a band's loudness counts for the tone's."""
+"""Share of a sinusoid's power from which on a band's loudness counts for the sinusoid's."""
 
 
-def tone_hertz(codes: Tensor) -> Tensor:
-    """Return frequencies in Hz, 0 for no tone, of the codes [batch, tone layers, frames] of tone layers.
+class Sinusoids(nn.Module):
+    """Adds the coded sinusoids to a spectrum.
+
+    Attributes:
+        first_bin: First coefficient where sinusoids are added, for each number of layers of vectors; mdct_size when untrained.
+    """
+
+    first_bin: Tensor
+    reach = SINUSOID_ANCHOR + 3
+
+    def __init__(self, config: Rvq48Config, mdct: MDCT) -> None:
+        super().__init__()
+        self.config, self.mdct = config, mdct
+        self.register_buffer("first_bin", torch.full((config.n_codebooks + 1,), float(config.mdct_size)))
+        self.loudness = nn.Linear(config.latent_dim + config.n_bands, config.n_bands)
+        for zero in self.loudness.parameters():
+            nn.init.zeros_(zero)
+
+    def forward(self, spectrum: Spectrum) -> Spectrum:
+        """Return the spectrum with sinusoids in it."""
+        hertz = frequencies(spectrum.sinusoids).transpose(0, 1)
+        if not hertz.any():
+            return spectrum
+        config = self.config
+        lowest = self.first_bin[spectrum.n_layers] * (config.sample_rate / 2 / config.mdct_size)
+        waves = [sinusoid(h, spectrum.frame_index, config.hop_length, config.sample_rate) for h in hertz]
+        spectra = torch.stack([self.mdct(wave) for wave in waves])
+        missing = self.loudness(self.inputs(spectrum)).clamp(*MISSING)
+        envelopes = (spectrum.envelope, spectrum.envelope + missing)
+        chosen = (hertz > 0) & (hertz >= lowest)
+        return spectrum.changed(mix(spectrum.coefficients, spectra, envelopes, chosen, spectrum.energies))
+
+    def inputs(self, spectrum: Spectrum) -> Tensor:
+        """Return what the loudness is estimated from, [batch, frames, numbers]."""
+        return torch.cat([spectrum.latent, spectrum.envelope], -1)
+
+
+def frequencies(codes: Tensor) -> Tensor:
+    """Return frequencies in Hz, 0 for none, of codes [batch, layers, frames].
 
     Codes past the scale, which no encoder writes, stand for its end.
     """
-    ranges = torch.tensor(TONE_RANGES_HZ, device=codes.device)[: codes.shape[1]]
+    ranges = torch.tensor(SINUSOID_RANGES_HZ, device=codes.device)[: codes.shape[1]]
     low, high = ranges[:, :1], ranges[:, 1:]
-    step = (codes.clamp(1, N_TONES) - 0.5) / N_TONES
+    step = (codes.clamp(1, N_FREQUENCIES) - 0.5) / N_FREQUENCIES
     return torch.where(codes > 0, low * (high / low) ** step, torch.zeros_like(step))
 
 
-def tone_wave(hertz: Tensor, position: Tensor, hop_length: int, sample_rate: int) -> Tensor:
-    """Return a tone of amplitude 1, [batch, frames * hop_length].
+def sinusoid(hertz: Tensor, frame_index: Tensor, hop_length: int, sample_rate: int) -> Tensor:
+    """Return a sinusoid of amplitude 1, [batch, frames * hop_length].
 
     Args:
-        hertz: Frequency in each frame, 0 for no tone, [batch, frames]; what stands there then doesn't matter.
-        position: Number of each item's first frame, int64 [batch].
+        hertz: Frequency in each frame, 0 for none, [batch, frames]; what stands there then doesn't matter.
+        frame_index: Number of each item's first frame, int64 [batch].
         hop_length: Samples per frame.
         sample_rate: In Hz.
     """
@@ -57,10 +95,10 @@ def tone_wave(hertz: Tensor, position: Tensor, hop_length: int, sample_rate: int
     advance = 0.5 * frame_s * (left + right)
     turns = functional.pad((advance % 1.0).cumsum(1), (1, 0)) % 1.0
     frame = torch.arange(n_frames, device=hertz.device)
-    since = (position[:, None] + frame) % TONE_ANCHOR
+    since = (frame_index[:, None] + frame) % SINUSOID_ANCHOR
     first = turns.gather(1, (frame - since).clamp(min=0))
-    last = turns.gather(1, (frame - since + TONE_ANCHOR).clamp(max=n_frames))
-    bend = (last - first - (last - first).round()) / TONE_ANCHOR
+    last = turns.gather(1, (frame - since + SINUSOID_ANCHOR).clamp(max=n_frames))
+    bend = (last - first - (last - first).round()) / SINUSOID_ANCHOR
     begin = turns[:, :-1] - first - bend * since
     x = torch.arange(hop_length, device=hertz.device) / hop_length
     left, right, bend = left[..., None], right[..., None], bend[..., None]
@@ -68,7 +106,7 @@ def tone_wave(hertz: Tensor, position: Tensor, hop_length: int, sample_rate: int
     return torch.sin(2 * math.pi * ((begin[..., None] + within) % 1.0)).flatten(1)
 
 
-def mix_tones(
+def mix(
     coefficients: Tensor, tones: Tensor, envelopes: tuple[Tensor, Tensor], wanted: Tensor, energies: BandEnergies
 ) -> Tensor:
     """Return coefficients of the same shape with tones in them, and what was in their bands quieter.

@@ -88,10 +88,10 @@ class BandEnergies(nn.Module):
         """Return the mean square of each band's coefficients, [batch, frames, bands]."""
         return coefficients.square().unflatten(1, (-1, self.merge)).sum(2) @ self.average
 
-    def rescale(self, coefficients: Tensor, wanted: Tensor) -> Tensor:
-        """Give each band of each latent frame of `coefficients` the log energy `wanted` [batch, frames, bands].
+    def rescale(self, coefficients: Tensor, envelope: Tensor) -> Tensor:
+        """Give each band of each latent frame of `coefficients` the log energy `envelope` [batch, frames, bands].
 
         The gain is limited to 10^-3 .. 10^1.5, so that noise is never blown up without bounds.
         """
-        gain = torch.pow(10.0, (wanted - self(coefficients)).clamp(-3.0, 1.5)) @ self.spread
+        gain = torch.pow(10.0, (envelope - self(coefficients)).clamp(-3.0, 1.5)) @ self.spread
         return (coefficients.unflatten(1, (-1, self.merge)) * gain[:, :, None]).flatten(1, 2)

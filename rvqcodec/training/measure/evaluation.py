@@ -14,7 +14,7 @@ import numpy.typing as npt
 import soxr
 import torch
 
-from rvqcodec.codec.codec import Codec
+from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.errors import RvqError
 from rvqcodec.training.corpus.corpus import SAMPLE_RATE, Corpus, Recording
 from rvqcodec.training.corpus.packages import KINDS
@@ -92,7 +92,7 @@ def _clip(corpus: Corpus, recording: Recording) -> Clip:
 
 
 def measure(
-    codec: Codec, clips: Sequence[Clip], layer_counts: Sequence[int], n_candidates: int = 1
+    codec: Rvq48, clips: Sequence[Clip], layer_counts: Sequence[int], beam_width: int = 1
 ) -> list[Measurement]:
     """Return the quality of each clip at each number of layers.
 
@@ -100,7 +100,7 @@ def measure(
         codec: The codec, in evaluation mode.
         clips: What to measure it on.
         layer_counts: Numbers of layers.
-        n_candidates: Candidates of the quantizer's search.
+        beam_width: Of the quantizer's search.
 
     Raises:
         RvqError: The measures aren't installed.
@@ -110,7 +110,7 @@ def measure(
     rows = []
     for clip in clips:
         for n_layers, decoded in zip(
-            layer_counts, decode_layers(codec, clip.wave, layer_counts, n_candidates), strict=True
+            layer_counts, decode_layers(codec, clip.wave, layer_counts, beam_width), strict=True
         ):
             pair = (torch.from_numpy(wave)[None].to(device) for wave in (decoded, clip.wave))
             mel = float(distance.mel_distance(*pair))
@@ -119,15 +119,15 @@ def measure(
     return rows
 
 
-def decode_layers(codec: Codec, wave: Wave, layer_counts: Sequence[int], n_candidates: int = 1) -> list[Wave]:
+def decode_layers(codec: Rvq48, wave: Wave, layer_counts: Sequence[int], beam_width: int = 1) -> list[Wave]:
     """Return a wave [n_samples], coded and decoded with each number of layers."""
     device = codec.silence.device
     with torch.inference_mode():
-        codes = codec.codes(torch.from_numpy(wave).to(device)[None], max(layer_counts), n_candidates)
-        audible = torch.ones(1, codes.shape[2], dtype=torch.bool, device=device)
-        position = torch.zeros(1, dtype=torch.int64, device=device)
-        waves = (codec.wave(codes[:, :n], torch.full_like(codes[:, 0], n), audible, position) for n in layer_counts)
-        return [wave[0].cpu().numpy() for wave in waves]
+        codes = codec.encode(torch.from_numpy(wave).to(device)[None, None], max(layer_counts), beam_width)
+        active = torch.ones(1, codes.shape[2], dtype=torch.bool, device=device)
+        index = torch.zeros(1, dtype=torch.int64, device=device)
+        waves = (codec.decode(codes[:, :n], torch.full_like(codes[:, 0], n), active, index) for n in layer_counts)
+        return [wave[0, 0].cpu().numpy() for wave in waves]
 
 
 def pesq_wideband(reference: Wave, decoded: Wave) -> float:

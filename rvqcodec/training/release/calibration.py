@@ -1,117 +1,49 @@
-"""Measures what a decoder's finish needs: where decoded coefficients are only texture, how uneven, and by how much too quiet they are."""
+"""Measures the strengths of a decoder's chain: where coefficients are only texture, how uneven, and by how much too quiet they are."""
 
 from __future__ import annotations
 
-import dataclasses
 from itertools import pairwise
 
 import torch
 from torch import Tensor
 
-from rvqcodec.codec.codec import Codec
-from rvqcodec.models.rvq48.config import CodecConfig
-from rvqcodec.models.rvq48.pitch import PitchFilter
+from rvqcodec.models.rvq48.model import Rvq48
 
 UNKNOWN = 0.15
 QUIET = 1e-3
 REPEATED = 0.2
-EXPONENTS, STRENGTHS = range(50, 105, 5), range(0, 45, 5)
-"""Stronger combs bring fewer than 12 layers nearer still, and PESQ up by 0.04, but voices get blurred: Zimtohrli and STOI fall."""
-EVEN = 100
-"""How far noise is evened out, in hundredths, wherever there is any. Half of it gives effects half as much, at any number of layers."""
+EXPONENTS = range(50, 105, 5)
+EVEN = 1.0
+"""How far noise is evened out, wherever there is any. Half of it gives effects half as much, at any number of layers."""
 LOWEST_HZ = 900
 """Below, a voice's pitch is better wrong than whispered."""
 
 
-def calibrate(codec: Codec, wave: Tensor) -> Codec:
-    """Return the codec with its finish measured on typical sound; noise bands that it was trained with, and pitchless gains, stay.
+@torch.inference_mode()
+def calibrate(codec: Rvq48, wave: Tensor) -> None:
+    """Measure the strengths of the decoder's chain on typical sound, and set them.
 
     Args:
-        codec: The codec, in evaluation mode.
+        codec: The model, in evaluation mode; set in place.
         wave: Crops at the encoder's level, [batch, n], n a multiple of the hop length.
     """
-    noise, makeup, exponents = [], [], []
-    with torch.inference_mode():
-        original = codec.encoder.mdct(wave)
-        codes = codec.search(wave, codec.config.n_codebooks)
-        for n_layers in range(1, codec.config.n_codebooks + 1):
-            latent = codec.quantizer.decode(codes[:, :n_layers])
-            counts = torch.full(latent.shape[:2], n_layers, device=latent.device)
-            decoded = codec.encoder.mdct(codec.decoder(latent, counts))
-            noise.append(_first_noise(codec, original, decoded))
-            makeup.append(_centibels(original, decoded))
-            exponents.append(_exponent(codec, original, decoded))
-    config = dataclasses.replace(
-        codec.config,
-        noise_bands=codec.config.noise_bands or tuple(noise),
-        makeup_centibels=tuple(makeup),
-        low_exponents=tuple(exponents),
-        pitch_strengths=(),
-        noise_evenness=(),
-        buzz_strengths=(),
-        postfilter=(),
-        pitchless_gains=(),
-    )
-    calibrated = with_config(codec, config)
-    if not config.takes_pitch_filter:
-        return calibrated
-    with torch.inference_mode():
-        strengths = _strengths(calibrated, wave, codes)
-    even = tuple(EVEN if first < config.n_bands else 0 for first in config.noise_bands)
-    return with_config(
-        codec,
-        dataclasses.replace(
-            config,
-            pitch_strengths=strengths,
-            noise_evenness=even,
-            buzz_strengths=even if any(even) else (),
-            postfilter=codec.config.postfilter if any(even) else (),
-            pitchless_gains=codec.config.pitchless_gains,
-        ),
-    )
-
-
-def with_config(codec: Codec, config: CodecConfig) -> Codec:
-    """Return the codec with another configuration of the same shape, perhaps without its postfilter or with tone layers."""
-    changed, known = Codec(config, codec.name), codec.state_dict()
-    fresh = {key: value for key, value in changed.state_dict().items() if ".tone_loudness." in key}
-    changed.load_state_dict(
-        fresh | {key: known[key] for key in changed.state_dict() if key in known or key not in fresh}
-    )
-    return changed.to(codec.silence.device).eval().requires_grad_(False)
-
-
-def _strengths(codec: Codec, wave: Tensor, codes: Tensor) -> tuple[int, ...]:
-    """Return the strengths of the comb filter, in hundredths, that bring the low coefficients nearest to the original's.
-
-    Args:
-        codec: Calibrated but for them.
-        wave: As for `calibrate`.
-        codes: All of its codes, [batch, layers, frames].
-    """
-    config = codec.config
-    comb = PitchFilter(dataclasses.replace(config, pitch_strengths=(100,) * config.n_codebooks)).to(wave.device)
-    decoder = codec.decoder
-    n_low, position = decoder.finish.n_low, torch.zeros(len(wave), dtype=torch.int64, device=wave.device)
-    original = decoder.mdct(wave)[..., :n_low]
-    power = original.square().sum(-1)
-    loud = power > QUIET * power.mean()
-    strengths = []
+    decoder, config = codec.decoder, codec.config
+    original = codec.encoder.mdct(wave)
+    codes = codec.search(wave, config.n_codebooks)
+    decoder.noise.first_bin[0] = decoder.sinusoids.first_bin[0] = 0.0
     for n_layers in range(1, config.n_codebooks + 1):
         latent = codec.quantizer.decode(codes[:, :n_layers])
-        counts = torch.full(latent.shape[:2], n_layers, device=wave.device)
-        decoded = decoder(latent, counts, position=position)
-        difference = comb.change(comb(decoded), counts)
-        missed, change = original - decoder.mdct(decoded)[..., :n_low], decoder.mdct(difference)[..., :n_low]
-        errors = [
-            torch.log((missed - strength / 100 * change).square().sum(-1)[loud] / power[loud]).mean()
-            for strength in STRENGTHS
-        ]
-        strengths.append(STRENGTHS[int(torch.stack(errors).argmin())])
-    return tuple(strengths)
+        counts = torch.full(latent.shape[:2], n_layers, device=latent.device)
+        decoded, _ = decoder.network(latent, counts)
+        first = config.band_edges[_first_noise(codec, original, decoded)]
+        decoder.noise.first_bin[n_layers] = decoder.sinusoids.first_bin[n_layers] = float(first)
+        decoder.noise.gain[n_layers] = _makeup(original, decoded)
+        decoder.compression.exponent[n_layers] = _exponent(codec, original, decoded)
+        even = EVEN if first < config.mdct_size else 0.0
+        decoder.smoothing.strength[n_layers] = decoder.decorrelation.strength[n_layers] = even
 
 
-def _first_noise(codec: Codec, original: Tensor, decoded: Tensor) -> int:
+def _first_noise(codec: Rvq48, original: Tensor, decoded: Tensor) -> int:
     """Return the first band from which on the decoded coefficients know nothing of the original and repeat themselves."""
     edges, merge = codec.config.band_edges, codec.config.merge
     first = codec.config.n_bands
@@ -127,19 +59,19 @@ def _first_noise(codec: Codec, original: Tensor, decoded: Tensor) -> int:
     return first
 
 
-def _exponent(codec: Codec, original: Tensor, decoded: Tensor) -> int:
-    """Return the exponent, in hundredths, that brings the low coefficients nearest to the original's, frame by frame."""
-    finish, energies = codec.decoder.finish, codec.decoder.energies
-    power = original[..., : finish.n_low].square().sum(-1)
+def _exponent(codec: Rvq48, original: Tensor, decoded: Tensor) -> float:
+    """Return the exponent that brings the low coefficients nearest to the original's, frame by frame."""
+    compression, energies = codec.decoder.compression, codec.decoder.energies
+    power = original[..., : compression.n_low].square().sum(-1)
     loud = power > QUIET * power.mean()
 
     def error(exponent: int) -> float:
-        flat = finish.flattened(decoded, torch.full_like(decoded[:, :: codec.config.merge, 0], exponent / 100))
+        flat = compression.compressed(decoded, torch.full_like(decoded[:, :: codec.config.merge, 0], exponent / 100))
         difference = energies.rescale(flat, energies(decoded)) - original
-        left = difference[..., : finish.n_low].square().sum(-1)
+        left = difference[..., : compression.n_low].square().sum(-1)
         return float(torch.log(left[loud] / power[loud]).mean())
 
-    return min(EXPONENTS, key=error)
+    return min(EXPONENTS, key=error) / 100
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
@@ -148,7 +80,7 @@ def _correlation(a: Tensor, b: Tensor) -> Tensor:
     return ((a * b).sum(-1) / norms.sqrt().clamp(min=1e-9)).median()
 
 
-def _centibels(original: Tensor, decoded: Tensor) -> int:
-    """Return the median over crops of how much quieter the decoded sound is, in tenths of a decibel, not below 0."""
+def _makeup(original: Tensor, decoded: Tensor) -> float:
+    """Return the median over crops of how much quieter the decoded sound is, as log10 of an amplitude, not below 0."""
     power = [x.square().sum((1, 2)).clamp(min=1e-9) for x in (original, decoded)]
-    return max(0, round(100 * float(torch.log10(power[0] / power[1]).median())))
+    return max(0.0, 0.5 * float(torch.log10(power[0] / power[1]).median()))

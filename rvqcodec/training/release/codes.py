@@ -91,7 +91,7 @@ def open_codes(folder: Path, n_layers: int) -> CodedPieces:
 
 
 def code_corpus(
-    codec: Codec, corpus: Corpus, folder: Path, minutes: float, n_candidates: int, n_threads: int = 1
+    codec: Codec, corpus: Corpus, folder: Path, minutes: float, beam_width: int, n_threads: int = 1
 ) -> Iterator[str]:
     """Code pieces of the corpus until all are coded or the time is over, and yield now and then how far it is.
 
@@ -100,7 +100,7 @@ def code_corpus(
         corpus: What to code.
         folder: The codes folder; what it holds already stays.
         minutes: How long at most.
-        n_candidates: Candidates of the quantizer's search.
+        beam_width: Of the quantizer's search.
         n_threads: Pieces that are worked on side by side; changes no code.
 
     Raises:
@@ -109,7 +109,7 @@ def code_corpus(
     folder.mkdir(parents=True, exist_ok=True)
     _claim(folder, codec.fingerprint)
     done = _read_index(folder)
-    n_layers = codec.config.n_layers
+    n_layers = codec.traits.n_layers
     with (folder / CODES).open("ab") as file:
         file.truncate(2 * n_layers * sum(piece.n_frames for piece in done))
     known = {(piece.path, piece.start) for piece in done}
@@ -118,7 +118,7 @@ def code_corpus(
 
     def code(item: tuple[Piece, Recording]) -> Codes:
         piece, recording = item
-        return _code(codec, corpus.samples(recording)[piece.start :][: PIECE_S * SAMPLE_RATE], n_candidates)
+        return _code(codec, corpus.samples(recording)[piece.start :][: PIECE_S * SAMPLE_RATE], beam_width)
 
     n_done = len(done)
     with ThreadPoolExecutor(n_threads) as pool:
@@ -180,12 +180,12 @@ def _key(piece: Piece) -> bytes:
     return hashlib.sha256(f"{piece.package}/{piece.path}@{piece.start}".encode()).digest()
 
 
-def _code(codec: Codec, samples: npt.NDArray[np.int16], n_candidates: int) -> Codes:
+def _code(codec: Codec, samples: npt.NDArray[np.int16], beam_width: int) -> Codes:
     """Return the codes, uint16 [layers, frames], of those blocks of a piece that aren't silent."""
     wave = samples.astype(np.float32) / 32768.0
-    encoded = codec.encode(wave, codec.config.n_layers, n_candidates)
-    sounding = np.repeat(encoded.levels[0] != SILENT, codec.config.frame_rate)[: encoded.codes.shape[2]]
-    codes: Codes = encoded.codes[0][:, sounding]
+    encoded = codec.encode(wave, codec.traits.n_layers, beam_width)
+    active = np.repeat(encoded.levels[0] != SILENT, codec.traits.frames_per_block)[: encoded.codes.shape[2]]
+    codes: Codes = encoded.codes[0][:, active]
     return codes
 
 

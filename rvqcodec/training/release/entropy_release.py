@@ -14,11 +14,13 @@ import torch
 from safetensors import SafetensorError
 from safetensors import torch as safetensors
 
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError, OutputError
 from rvqcodec.formats.entropy.counts import CountModel
 from rvqcodec.formats.entropy.frequencies import COST_STEPS
 from rvqcodec.formats.entropy.network import EntropyNetwork
 from rvqcodec.formats.entropy.payload import StaticTables
+from rvqcodec.models.family import Traits
 from rvqcodec.pipeline.tables import load_network
 from rvqcodec.training.corpus.corpus import open_corpus
 from rvqcodec.training.corpus.crops import SHARES
@@ -38,7 +40,7 @@ from rvqcodec.weights.networks import read_network, write_network
 from rvqcodec.weights.registry import SUFFIX, ModelFile, find_model
 from rvqcodec.weights.tables import read_tables
 
-N_CANDIDATES = 4
+BEAM_WIDTH = 4
 CHECKPOINT = "network-float.safetensors"
 CHUNK_FRAMES = 500
 MEASURED_FRAMES = 15_000
@@ -78,15 +80,15 @@ def release(request: EntropyRelease) -> Iterator[str]:
     """
     torch.set_num_threads(1)
     model = find_model(request.model)
-    codec = load_model(model, "cpu")
+    codec = Codec(load_model(model, "cpu"), model.name)
     corpus = open_corpus(request.corpus)
     yield from code_corpus(
-        codec, corpus, request.codes, request.code_minutes, N_CANDIDATES, n_threads=request.n_threads
+        codec, corpus, request.codes, request.code_minutes, BEAM_WIDTH, n_threads=request.n_threads
     )
     torch.set_num_threads(request.n_threads)
-    config = codec.config
-    coded, size = open_codes(request.codes, config.n_layers), config.codebook_size
-    settings = EntropySettings(minutes=request.minutes, rate=request.rate, tone_layers=config.tone_layers)
+    traits = model.traits
+    coded, size = open_codes(request.codes, traits.n_layers), max(group.codebook_size for group in traits.groups)
+    settings = EntropySettings(minutes=request.minutes, rate=request.rate, tone_layers=sinusoid_layers(traits))
     run = start_run(coded, size, settings)
     if request.init:
         _take_over(run, Path(request.init))
@@ -103,6 +105,12 @@ def release(request: EntropyRelease) -> Iterator[str]:
     except OSError as error:
         raise OutputError(f"cannot write {path}: {error}") from error
     yield f"{path}: {path.stat().st_size} bytes, id {network.id}"
+
+
+def sinusoid_layers(traits: Traits) -> tuple[int, ...]:
+    """Return the layers, counted from 0, whose codes are frequencies."""
+    kinds = [group.kind for group in traits.groups for _ in range(group.n_layers)]
+    return tuple(layer for layer, kind in enumerate(kinds) if kind == "sinusoid")
 
 
 def next_path(model: ModelFile, folder: Path | None) -> Path:

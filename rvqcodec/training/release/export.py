@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
@@ -16,19 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import OutputError
-from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.training.corpus.corpus import Corpus, Recording, open_corpus
 from rvqcodec.training.corpus.crops import Crops
 from rvqcodec.training.measure.evaluation import Measurement, measure, select_clips
-from rvqcodec.training.release.calibration import calibrate, with_config
+from rvqcodec.training.release.calibration import calibrate
 from rvqcodec.training.release.tables import bits_per_code, count_codes, frequencies
-from rvqcodec.training.release.tone_loudness import fit_tone_loudness
+from rvqcodec.training.release.sinusoid_loudness import fit_sinusoid_loudness
 from rvqcodec.training.train.checkpoint import load_checkpoint
 from rvqcodec.training.train.session import load_start
 from rvqcodec.weights.load import load_model, save_model
-from rvqcodec.weights.registry import FINISH, ModelFile, read_model_file
+from rvqcodec.weights.registry import read_model_file
 from rvqcodec.weights.tables import write_tables
 
 LAYER_COUNTS = (3, 6, 12, 24)
@@ -36,7 +33,7 @@ TABLE_SEED = 1
 CALIBRATION_SEED = 2
 CALIBRATION_S = 160
 TONE_CROPS, CROPS_AT_ONCE = 1_600, 16
-N_CANDIDATES = 4
+BEAM_WIDTH = 4
 CROP_S = 3.0
 
 
@@ -45,16 +42,13 @@ class Export:
     """What to export.
 
     Args:
-        source: A checkpoint (.pt, its averaged weights), weights file, model's name or warm start.
+        source: A checkpoint (.pt, its averaged weights), weights file or model's name.
         corpus: The corpus folder, for tables, measurements and the licences in the card.
         folder: Where to.
         name: The model's name, and the names of its three files.
         minutes: Time for counting codes.
         clips: Held-out clips of each kind to measure, 0 for none.
         before: What the run started from, a sentence for the card.
-        base: A model in `folder`, to store only what differs from it.
-        tone_layers: Layers that say where tones are, from now on (`CodecConfig`); those that it has when empty. Codes mean something
-            else then.
     """
 
     source: str
@@ -64,8 +58,6 @@ class Export:
     minutes: float = 10.0
     clips: int = 4
     before: str = ""
-    base: str = ""
-    tone_layers: tuple[int, ...] = ()
 
 
 def export(request: Export) -> tuple[Path, Path, Path]:
@@ -74,81 +66,41 @@ def export(request: Export) -> tuple[Path, Path, Path]:
     Tables are counted with the weights as they are stored, in half precision.
 
     Raises:
-        ModelError: The source can't be read, or can't have such tone layers.
+        ModelError: The source can't be read.
         OutputError: A file can't be written.
     """
     codec, _ = load_start(request.source)
-    codec.name = request.name
-    if request.tone_layers:
-        codec = with_config(codec, dataclasses.replace(codec.config, tone_layers=request.tone_layers))
     codec.eval().requires_grad_(False).set_silence()
     corpus = open_corpus(request.corpus)
-    codec = calibrate(codec, _crops(codec, corpus, CALIBRATION_S))
-    if codec.config.tone_layers:
-        fit_tone_loudness(codec, _crops(codec, corpus, TONE_CROPS).split(CROPS_AT_ONCE))
+    calibrate(codec, _crops(codec, corpus, CALIBRATION_S))
+    if codec.config.sinusoid_layers:
+        fit_sinusoid_loudness(codec, _crops(codec, corpus, TONE_CROPS).split(CROPS_AT_ONCE))
     weights = request.folder / f"{request.name}.safetensors"
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
-        save_model(codec, weights, request.base)
+        save_model(codec, request.name, weights)
         model = read_model_file(weights)
         codec = load_model(model, "cpu")
         counts = _count(codec, corpus, request.minutes)
-        table = frequencies(counts)
-        write_tables(model.tables_path, table, codec.name, codec.fingerprint)
-        rows = measure(codec, select_clips(corpus, request.clips), LAYER_COUNTS, N_CANDIDATES) if request.clips else []
-        model.card_path.write_text(card(codec, corpus, _history(request), counts, table, rows), encoding="utf-8")
+        table = frequencies(counts, codec.config)
+        write_tables(model.tables_path, table, request.name, codec.fingerprint)
+        rows = measure(codec, select_clips(corpus, request.clips), LAYER_COUNTS, BEAM_WIDTH) if request.clips else []
+        model.card_path.write_text(card(codec, request.name, corpus, _history(request), counts, table, rows), encoding="utf-8")
     except OSError as error:
         raise OutputError(f"cannot write {request.folder}: {error}") from error
     return weights, model.tables_path, model.card_path
 
 
-def recalibrate(model: ModelFile, corpus: Corpus, pitchless_gains: tuple[int, ...] = ()) -> Path:
-    """Measure the finish of a shipped model anew and write it beside its weights: its files sound better and stay as they are.
-
-    The loudness of tones stays as it was fitted.
-
-    Args:
-        model: The model.
-        corpus: What to measure it on.
-        pitchless_gains: Of its search from now on (`CodecConfig`); those that it has when empty.
-
-    Raises:
-        ModelError: The gains don't fit the model.
-        OutputError: It can't be written.
-    """
-    config = CodecConfig.from_json(model.config)
-    config = dataclasses.replace(config, pitchless_gains=pitchless_gains or config.pitchless_gains)
-    codec = load_model(dataclasses.replace(model, config=config.to_json()), "cpu")
-    return write_finish(model, calibrate(codec, _crops(codec, corpus, CALIBRATION_S)).config)
-
-
-def write_finish(model: ModelFile, config: CodecConfig) -> Path:
-    """Write beside a model's weights how the finish of a configuration differs from what they say.
-
-    Raises:
-        OutputError: It can't be written.
-    """
-    before = CodecConfig.from_json(read_model_file(model.path, finished=False).config)
-    changes = {name: getattr(config, name) for name in FINISH if getattr(config, name) != getattr(before, name)}
-    try:
-        part = model.finish_path.with_suffix(".part")
-        part.write_text(json.dumps(changes) + "\n", encoding="utf-8")
-        part.replace(model.finish_path)
-    except OSError as error:
-        raise OutputError(f"cannot write {model.finish_path}: {error}") from error
-    return model.finish_path
-
-
-def _crops(codec: Codec, corpus: Corpus, n_crops: int) -> torch.Tensor:
+def _crops(codec: Rvq48, corpus: Corpus, n_crops: int) -> torch.Tensor:
     """Return crops of a second for the calibration, [n_crops, samples]."""
-    crops = Crops(corpus, codec.block_size, CALIBRATION_SEED)
+    crops = Crops(corpus, codec.traits.block_size, CALIBRATION_SEED)
     return torch.from_numpy(crops.batch(0, 0, n_crops)).to(codec.silence.device)
 
 
-def _count(codec: Codec, corpus: Corpus, minutes: float) -> npt.NDArray[np.int64]:
+def _count(codec: Rvq48, corpus: Corpus, minutes: float) -> npt.NDArray[np.int64]:
     config = codec.config
     crops = Crops(corpus, round(CROP_S * config.frame_rate) * config.hop_length, TABLE_SEED)
-    return count_codes(codec, crops, 1 << 20, minutes, N_CANDIDATES)
+    return count_codes(codec, crops, 1 << 20, minutes, BEAM_WIDTH)
 
 
 def _history(request: Export) -> dict[str, Any]:
@@ -160,20 +112,22 @@ def _history(request: Export) -> dict[str, Any]:
 
 
 def card(
-    codec: Codec,
+    codec: Rvq48,
+    name: str,
     corpus: Corpus,
     history: dict[str, Any],
     counts: npt.NDArray[np.int64],
-    table: npt.NDArray[np.uint32],
+    table: Sequence[npt.NDArray[np.uint32]],
     rows: Sequence[Measurement],
 ) -> str:
     """Return the model card as Markdown.
 
     Args:
         codec: The exported codec.
+        name: What it is called.
         corpus: What it was trained on.
         history: "before", a sentence, and the run's "settings" and "progress" where there was one.
-        counts: Codes counted, [layers, codebook_size].
+        counts: Codes counted, [layers, largest codebook_size].
         table: Their frequencies.
         rows: Measurements on held-out clips.
     """
@@ -181,10 +135,10 @@ def card(
     n_parameters = sum(parameter.numel() for parameter in codec.parameters()) / 1e6
     bits = bits_per_code(counts, table)
     sections = [
-        f"# {codec.name}",
+        f"# {name}",
         f"Fingerprint `{codec.fingerprint}`. {config.sample_rate // 1000} kHz, one stream a channel, "
         f"{config.frame_rate} frames a second, {config.n_vectors(config.n_layers)} layers of {config.codebook_size} entries"
-        f"{f' and {len(config.tone_layers)} of tones' if config.tone_layers else ''}, "
+        f"{f' and {len(config.sinusoid_layers)} of sinusoids' if config.sinusoid_layers else ''}, "
         f"{n_parameters:.1f} M parameters.",
         "## Training",
         _training(history),
@@ -239,7 +193,7 @@ def _quality(rows: Sequence[Measurement]) -> str:
     if not rows:
         return "Not measured."
     lines = [
-        f"Medians over held-out clips; search with {N_CANDIDATES} candidates.",
+        f"Medians over held-out clips; beam width {BEAM_WIDTH}.",
         "",
         "| kind | clips | layers | PESQ-WB | ViSQOL | mel distance |",
     ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from rvqcodec.codec.codec import Codec
+from rvqcodec.models.rvq48.config import Rvq48Config
+from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.training.corpus.crops import Crops
 
 PRECISION = 24
@@ -18,53 +20,61 @@ SMOOTHING = 0.5
 SILENCE = 1e-8
 
 
-def count_codes(codec: Codec, crops: Crops, n_crops: int, minutes: float, n_candidates: int) -> npt.NDArray[np.int64]:
-    """Return how often each code is chosen, int64 [layers, codebook_size].
+def count_codes(codec: Rvq48, crops: Crops, n_crops: int, minutes: float, beam_width: int) -> npt.NDArray[np.int64]:
+    """Return how often each code is chosen, int64 [layers, largest codebook_size].
 
     Args:
         codec: The codec, in evaluation mode.
         crops: What to encode; frames of digital silence aren't counted, as files don't code silent blocks.
         n_crops: How many at most.
         minutes: How long at most.
-        n_candidates: Candidates of the quantizer's search.
+        beam_width: Of the quantizer's search.
     """
     config = codec.config
-    counts = np.zeros((config.n_layers, config.codebook_size), np.int64)
-    rows = np.arange(config.n_layers)[:, None] * config.codebook_size
+    counts = np.zeros((config.n_layers, max(_sizes(config))), np.int64)
+    rows = np.arange(config.n_layers)[:, None] * counts.shape[1]
     end = time.monotonic() + 60 * minutes
     for step in range(-(-n_crops // BATCH)):
         wave = torch.from_numpy(crops.batch(step, 0, min(BATCH, n_crops - step * BATCH)))
         with torch.inference_mode():
-            codes = codec.codes(wave.to(codec.silence.device), config.n_layers, n_candidates)
-        sounding = wave.view(len(wave), -1, config.hop_length).square().mean(-1) > SILENCE
-        places = (codes.cpu().transpose(1, 2)[sounding].T.numpy() + rows).ravel()
+            codes = codec.encode(wave[:, None].to(codec.silence.device), config.n_layers, beam_width)
+        active = wave.view(len(wave), -1, config.hop_length).square().mean(-1) > SILENCE
+        places = (codes.cpu().transpose(1, 2)[active].T.numpy() + rows).ravel()
         counts += np.bincount(places, minlength=counts.size).reshape(counts.shape)
         if time.monotonic() > end:
             break
     return counts
 
 
-def frequencies(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
-    """Return integer frequencies, uint32 [layers, codebook_size], each >= 1 and each row's sum 2^24.
+def frequencies(counts: npt.NDArray[np.int64], config: Rvq48Config) -> list[npt.NDArray[np.uint32]]:
+    """Return integer frequencies of each layer, uint32 [codebook_size], each >= 1, their sum 2^24.
 
-    Half a count is added to each. All is integer arithmetic: shares are rounded down, and what is left to 2^24 goes to
+    Half a count is added to each. All is integer arithmetic: frequencies are rounded down, and what is left to 2^24 goes to
     the most frequent code, the first of equals.
 
     Args:
-        counts: [layers, codebook_size], not negative.
+        counts: [layers, largest codebook_size], not negative.
+        config: Of the model.
     """
+    return [_frequencies(row[:size]) for row, size in zip(counts, _sizes(config), strict=True)]
+
+
+def _frequencies(counts: npt.NDArray[np.int64]) -> npt.NDArray[np.uint32]:
     doubled = 2 * counts.astype(np.int64) + int(2 * SMOOTHING)
-    size = counts.shape[1]
-    table = 1 + np.array(
-        [[int(value) * (TOTAL - size) // int(row.sum()) for value in row] for row in doubled], np.int64
-    )
-    largest = table.argmax(1)
-    table[np.arange(len(table)), largest] += TOTAL - table.sum(1)
+    total, size = int(doubled.sum()), len(counts)
+    table = 1 + np.array([int(value) * (TOTAL - size) // total for value in doubled], np.int64)
+    table[table.argmax()] += TOTAL - table.sum()
     return table.astype(np.uint32)
 
 
-def bits_per_code(counts: npt.NDArray[np.int64], table: npt.NDArray[np.uint32]) -> npt.NDArray[np.float64]:
+def _sizes(config: Rvq48Config) -> list[int]:
+    return [group.codebook_size for group in config.groups for _ in range(group.n_layers)]
+
+
+def bits_per_code(
+    counts: npt.NDArray[np.int64], table: Sequence[npt.NDArray[np.uint32]]
+) -> npt.NDArray[np.float64]:
     """Return the mean cost of each layer's codes under a table, float64 [layers]."""
-    costs = PRECISION - np.log2(table.astype(np.float64))
-    mean: npt.NDArray[np.float64] = (counts * costs).sum(1) / counts.sum(1)
-    return mean
+    rows = zip(counts, table, strict=True)
+    means = [(row[: len(f)] * (PRECISION - np.log2(f.astype(np.float64)))).sum() / row.sum() for row, f in rows]
+    return np.array(means)

@@ -12,7 +12,7 @@ import torch
 from rvqcodec.errors import ModelError, OutputError
 
 KEYS = frozenset(
-    {"settings", "config", "name", "progress", "codec", "average", "optimizers", "codebooks", "discriminator"}
+    {"settings", "config", "progress", "codec", "average", "optimizers", "codebooks", "discriminator"}
 )
 
 

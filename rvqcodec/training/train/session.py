@@ -13,25 +13,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors import torch as safetensors
 from torch import Tensor
 from torch.multiprocessing.spawn import spawn
 
-from rvqcodec.codec.codec import Codec
-from rvqcodec.errors import ModelError, RvqError
-from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.errors import RvqError
+from rvqcodec.models.rvq48.config import Rvq48Config
+from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.training.corpus.corpus import Corpus, open_corpus
 from rvqcodec.training.corpus.crops import Crops
 from rvqcodec.training.measure import evaluation
 from rvqcodec.training.train.checkpoint import load_checkpoint, save_checkpoint
 from rvqcodec.training.train.parallel import Group, join, leave
 from rvqcodec.training.train.settings import Settings
-from rvqcodec.training.train.start import emphasise_low, let_skip, scale_energies, start_codebooks, start_linear_paths
+from rvqcodec.training.train.start import start_codebooks, start_linear_paths
 from rvqcodec.training.train.trainer import Trainer
 from rvqcodec.weights.load import load_model, pick_device
-from rvqcodec.weights.registry import DEFAULT_MODEL, find_model
-from rvqcodec.weights.warmstart import load_warmstart
+from rvqcodec.weights.registry import find_model
 
 CHECKPOINT = "checkpoint.pt"
 BEFORE_ADVERSARIAL = "before-adversarial.pt"
@@ -49,17 +46,12 @@ class Session:
         corpus: The corpus folder.
         folder: The run's folder: checkpoint and logs; a checkpoint there is resumed.
         settings: Of a new run; a resumed one keeps its own.
-        init: What a new run starts from: a checkpoint (.pt), a weights file, a model's name, a warm start, or "" for
-            nothing.
+        init: What a new run starts from: a checkpoint (.pt), a weights file, a model's name, or "" for nothing.
         device: auto, cpu, cuda or cuda:N.
         processes: How many train together; 1 unless on the CPU.
         checkpoint_minutes: Time between checkpoints.
         evaluate_minutes: Time between evaluations; 0 for none.
         clips: Clips of each kind in an evaluation.
-        skip: Let a new run's frames skip layers (`start.let_skip`); 0 leaves the codebooks as they are.
-        energies_scale: Scale the envelope's part of a new run's latent (`start.scale_energies`).
-        low_emphasis: Weight the waveform's part of a new run's latent by frequency (`start.emphasise_low`); 0 leaves it as it is.
-        name: Of a model made from nothing.
         config: Of a model made from nothing; the default model's when absent.
     """
 
@@ -72,11 +64,7 @@ class Session:
     checkpoint_minutes: float = 5.0
     evaluate_minutes: float = 15.0
     clips: int = 3
-    skip: float = 0.0
-    energies_scale: float = 1.0
-    low_emphasis: float = 0.0
-    name: str = DEFAULT_MODEL
-    config: CodecConfig | None = None
+    config: Rvq48Config | None = None
 
 
 def train(session: Session) -> None:
@@ -113,7 +101,7 @@ def prepare(session: Session, corpus: Corpus, device: torch.device, group: Group
     checkpoint = session.folder / CHECKPOINT
     if checkpoint.exists():
         state = load_checkpoint(checkpoint)
-        codec = Codec(CodecConfig.from_json(state["config"]), state["name"]).to(device)
+        codec = Rvq48(Rvq48Config.from_json(state["config"])).to(device)
         trainer = Trainer(
             codec, _crops(corpus, codec.config, Settings(**state["settings"])), Settings(**state["settings"]), group
         )
@@ -123,9 +111,9 @@ def prepare(session: Session, corpus: Corpus, device: torch.device, group: Group
     return Trainer(codec, _crops(corpus, codec.config, session.settings), session.settings, group, counts)
 
 
-def start(session: Session, corpus: Corpus, device: torch.device) -> tuple[Codec, Tensor | None]:
+def start(session: Session, corpus: Corpus, device: torch.device) -> tuple[Rvq48, Tensor | None]:
     """Return the codec that a new run starts from, and its codebooks' counts where they are known."""
-    codec, counts = load_start(session.init, session.name, session.config)
+    codec, counts = load_start(session.init, session.config)
     codec = codec.to(device)
     crops = _crops(corpus, codec.config, session.settings)
 
@@ -137,42 +125,29 @@ def start(session: Session, corpus: Corpus, device: torch.device) -> tuple[Codec
         start_linear_paths(codec, waves())
     if session.settings.stage == "kmeans" or not codec.quantizer.codebooks.any():
         counts = start_codebooks(codec, waves(), session.settings.seed)
-    if session.low_emphasis:
-        emphasise_low(codec, waves(), session.low_emphasis)
-    if session.energies_scale != 1:
-        scale_energies(codec, session.energies_scale)
-    if session.skip:
-        codec, counts = let_skip(codec, waves(), session.skip), None
     return codec, counts
 
 
-def load_start(init: str, name: str = DEFAULT_MODEL, config: CodecConfig | None = None) -> tuple[Codec, Tensor | None]:
-    """Return the codec in a checkpoint (its averaged weights), weights file, warm start or embedded model, and counts.
+def load_start(init: str, config: Rvq48Config | None = None) -> tuple[Rvq48, Tensor | None]:
+    """Return the codec in a checkpoint (its averaged weights), a weights file or a named model, and counts of a checkpoint.
 
     Raises:
         ModelError: It can't be read.
     """
     if not init:
-        return Codec(config or CodecConfig(), name), None
+        return Rvq48(config or Rvq48Config()), None
     if init.endswith(".pt"):
         state = load_checkpoint(Path(init))
-        codec = Codec(CodecConfig.from_json(state["config"]), state["name"])
+        codec = Rvq48(Rvq48Config.from_json(state["config"]))
         codec.load_state_dict({**state["codec"], **state["average"]})
         return codec, state["codebooks"]["counts"]
-    try:
-        return load_model(find_model(init), "cpu"), None
-    except ModelError:
-        return load_warmstart(Path(init)), _warmstart_counts(Path(init))
+    model = load_model(find_model(init), "cpu")
+    if not isinstance(model, Rvq48):
+        raise RvqError(f"{init} is of another family: only rvq48 is trained here")
+    return model, None
 
 
-def _warmstart_counts(path: Path) -> Tensor | None:
-    try:
-        return safetensors.load_file(path).get("rvq.n")
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} can't be read") from error
-
-
-def _crops(corpus: Corpus, config: CodecConfig, settings: Settings) -> Crops:
+def _crops(corpus: Corpus, config: Rvq48Config, settings: Settings) -> Crops:
     n_frames = round(settings.crop_s * config.frame_rate)
     return Crops(corpus, n_frames * config.hop_length, settings.seed)
 
@@ -254,9 +229,6 @@ def _describe(session: Session, trainer: Trainer) -> None:
         "init": session.init,
         "device": str(trainer.device),
         "processes": session.processes,
-        "skip": session.skip,
-        "energies_scale": session.energies_scale,
-        "low_emphasis": session.low_emphasis,
         "settings": trainer.settings.as_dict(),
     }
     (session.folder / "run.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf-8")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rvqcodec.codec.codec import Codec
+from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.errors import ModelError, RvqError
 from rvqcodec.models.rvq48.enhance.postfilter import HIGHEST_HZ
 from rvqcodec.training.corpus.crops import Crops
@@ -40,7 +40,7 @@ class Trainer:
     """
 
     def __init__(
-        self, codec: Codec, crops: Crops, settings: Settings, group: Group | None = None, counts: Tensor | None = None
+        self, codec: Rvq48, crops: Crops, settings: Settings, group: Group | None = None, counts: Tensor | None = None
     ) -> None:
         self.codec, self.crops, self.settings, self.group = codec, crops, settings, group or Group()
         if settings.batch % self.group.size:
@@ -51,14 +51,14 @@ class Trainer:
         self.adversarial = settings.stage == "adversarial"
         codec.train().requires_grad_(True)
         codec.encoder.requires_grad_(not settings.decoder_only)
-        if codec.decoder.postfilter is not None:  # learns on its own, afterwards
-            codec.decoder.postfilter.requires_grad_(False)
+        for chain in (codec.decoder.postfilter, codec.decoder.sinusoids):  # training is about the network
+            chain.requires_grad_(False)
         if settings.bf16:
             _run_in_bf16(codec)
         low_bins = codec.config.edge_from(HIGHEST_HZ) if settings.low else 0
         loss = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies, low_bins)
         self.loss = loss.to(self.device)
-        self.codebooks = CodebookAverages(codec.quantizer.codebooks, counts, zero_first=bool(codec.config.code_costs))
+        self.codebooks = CodebookAverages(codec.quantizer.codebooks, counts, zero_first=bool(codec.quantizer.costs.any()))
         self.average = {name: parameter.detach().clone() for name, parameter in codec.named_parameters()}
         self.discriminator = self._new_discriminator()
         self.group.copy_first([*codec.state_dict().values(), *self.discriminator.state_dict().values()])
@@ -152,11 +152,13 @@ class Trainer:
         quantized = quantize(self.codec.quantizer.codebooks, latent.detach(), n_layers, self.codec.quantizer.costs)
         straight_through = latent + (quantized.total - latent).detach()
         counts = n_layers[:, None].expand(latent.shape[:2])
-        position = None
-        if self.settings.low:  # other noise in each step
-            position = (self.step_number * len(wave) + torch.arange(len(wave), device=self.device)) * latent.shape[1]
-        coefficients, _ = self.codec.decoder.spectrum(straight_through, counts, position)
-        output = self.codec.decoder.mdct.inverse(coefficients)
+        decoder, items = self.codec.decoder, torch.arange(len(wave), device=self.device)
+        index = (self.step_number * len(wave) + items) * latent.shape[1]  # other noise in each step
+        no_sinusoids = counts.new_zeros(len(wave), 0, latent.shape[1])
+        spectrum = decoder.spectrum(straight_through, counts, counts > -1, index, no_sinusoids)
+        if self.settings.low:
+            spectrum = decoder.noise(decoder.compression(spectrum))
+        output = decoder.mdct.inverse(spectrum.coefficients)
         return output, quantized, functional.mse_loss(latent, quantized.total)
 
     def _judge(self, output: Tensor, wave: Tensor, factor: float) -> dict[str, Tensor]:
@@ -215,9 +217,9 @@ class Trainer:
                 f"training diverged: the loss rose from {self.best:.3f} to {self.smooth:.3f}", hint="lower --rate"
             )
 
-    def averaged_codec(self) -> Codec:
+    def averaged_codec(self) -> Rvq48:
         """Return a codec of its own with the moving average of the weights, for evaluation and export."""
-        codec = Codec(self.codec.config, self.codec.name).to(self.device)
+        codec = Rvq48(self.codec.config).to(self.device)
         codec.load_state_dict({**self.codec.state_dict(), **self.average})
         codec.set_silence()
         return codec.requires_grad_(False).eval()
@@ -229,7 +231,6 @@ class Trainer:
         return {
             "settings": self.settings.as_dict(),
             "config": self.codec.config.to_json(),
-            "name": self.codec.name,
             "progress": run | watch,
             "codec": self.codec.state_dict(),
             "average": self.average,
@@ -280,7 +281,7 @@ def _role(name: str, parameter: Tensor) -> str:
     return "muon" if parameter.ndim == 2 and not table else "adam"
 
 
-def _run_in_bf16(codec: Codec) -> None:
+def _run_in_bf16(codec: Rvq48) -> None:
     """Run both branches under autocast; transforms, losses and quantizer stay in float32."""
     for side in (codec.encoder, codec.decoder):
         side.branch = _autocasted(side.branch, codec.silence.device.type)  # type: ignore[method-assign]

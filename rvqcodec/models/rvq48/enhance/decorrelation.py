@@ -1,10 +1,9 @@
-"""Where codes leave the waveform of a noise open, the network answers with one pattern in each frame: a buzz at the frame rate.
+"""Decorrelation: noise whose waveform codes leave open repeats itself from frame to frame, a buzz at the frame rate.
 
 In decoded noise its lines at multiples of 50 Hz stand up to 28 dB over a hertz of what is around them, 10 dB above what noise masks. Bins
 that repeat those of the frames before and after, though the linear path knows next to nothing of them, get a random sign, one for the
 frame: within it the pattern stays, from frame to frame it is as likely opposed as not, and the lines are gone. What has a pitch is
-left alone, and what the codes do know, such as a real tone at a multiple of 50 Hz. From 1 to 2.6 kHz on `finish` gives each bin a sign of
-its own. No bit says anything of it.
+left alone, and what the codes do know, such as a real tone at a multiple of 50 Hz.
 """
 
 from __future__ import annotations
@@ -13,65 +12,54 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rvqcodec.models.rvq48.config import BUZZ_REACH, CodecConfig
-from rvqcodec.models.rvq48.enhance.noise_substitution import hash_bits
-from rvqcodec.models.rvq48.enhance.smoothing import LOWEST_HZ as TOP_HZ
-from rvqcodec.models.rvq48.enhance.smoothing import noise_share
+from rvqcodec.models.rvq48.config import Rvq48Config
+from rvqcodec.models.rvq48.enhance.spectrum import Spectrum, hash_bits, noise_share
+from rvqcodec.models.rvq48.transform import expand
 
-LOWEST_HZ = 300
+LOWEST_HZ, HIGHEST_HZ = 300, 3_750
+REACH = 2
+"""Frames on each side that a bin is compared over."""
 REPEATED, SAME = 0.4, 0.7
 """Correlations of a bin with itself a frame before from which on it counts as repeating, and as nothing but that."""
 KNOWN = 0.3
 """Share of a bin's power in the linear path from which on the codes count as knowing it."""
 SIGNS = 1 << 40
-"""Where these signs begin among those of `finish.hash_bits`."""
+"""Where these signs begin among those of `hash_bits`."""
 
 
-class BuzzFilter(nn.Module):
-    """Breaks the repetition in a calibrated model's noise, as far as its number of layers needs.
+class Decorrelation(nn.Module):
+    """Breaks the repetition in noise.
 
     Attributes:
-        bins: Where, as a slice of a transform frame.
+        strength: For each number of layers of vectors, 0 when untrained, to 1, [n_codebooks + 1].
     """
 
     strength: Tensor
+    reach = REACH + 1
 
-    def __init__(self, config: CodecConfig) -> None:
+    def __init__(self, config: Rvq48Config) -> None:
         super().__init__()
-        strengths = torch.tensor((0, *config.buzz_strengths)) / 100
-        self.register_buffer("strength", strengths if config.buzz_strengths else torch.empty(0), persistent=False)
         self.merge = config.merge
-        self.bins = slice(config.edge_from(LOWEST_HZ), config.edge_from(TOP_HZ))
+        self.bins = slice(config.edge_from(LOWEST_HZ), config.edge_from(HIGHEST_HZ))
+        self.register_buffer("strength", torch.zeros(config.n_codebooks + 1))
 
-    @property
-    def calibrated(self) -> bool:
-        """Whether there is a strength for each number of layers, and a band to look at."""
-        return len(self.strength) > 0 and self.bins.start < self.bins.stop
-
-    def forward(
-        self, coefficients: Tensor, linear: Tensor, correlation: Tensor, n_layers: Tensor, position: Tensor
-    ) -> Tensor:
-        """Return coefficients of the same shape.
-
-        Args:
-            coefficients: [batch, frames * merge, mdct_size].
-            linear: Those of `bins` by the linear path alone, [batch, frames * merge, bins].
-            correlation: Of neighbouring periods, [batch, pieces] of any number a frame (`pitch`).
-            n_layers: int64 [batch, frames].
-            position: Number of each item's first frame, int64 [batch].
-        """
-        share = noise_share(correlation, n_layers.shape[1]) * self.strength[n_layers]
-        low = coefficients[..., self.bins].unflatten(1, (-1, self.merge))
+    def forward(self, spectrum: Spectrum) -> Spectrum:
+        """Return the spectrum with random signs for frames of bins that repeat themselves."""
+        n_frames = spectrum.n_layers.shape[1]
+        share = noise_share(spectrum.pitch.correlation, n_frames) * self.strength[spectrum.n_layers]
+        low = spectrum.coefficients[..., self.bins].unflatten(1, (-1, self.merge))
+        linear = expand(spectrum.linear[..., self.bins].clamp(-8.0, 8.0))
         known = linear.unflatten(1, (-1, self.merge)).square().sum(2)
-        change = share[..., None] * _buzz(low, known)
-        opposed = hash_bits(position + SIGNS, n_layers.shape[1], 1)
+        change = share[..., None] * _repetition(low, known)
+        opposed = hash_bits(spectrum.frame_index + SIGNS, n_frames, 1)
         changed = low * (1 - change * 2 * opposed)[:, :, None]
-        before, _, after = coefficients.tensor_split([self.bins.start, self.bins.stop], -1)
-        return torch.cat([before, changed.flatten(1, 2), after], -1)
+        before, _, after = spectrum.coefficients.tensor_split([self.bins.start, self.bins.stop], -1)
+        mixed = torch.cat([before, changed.flatten(1, 2), after], -1)
+        return spectrum.rescaled(mixed)
 
 
-def _buzz(low: Tensor, known: Tensor) -> Tensor:
-    """Return how far bins buzz, 0 to 1, [batch, frames, bins].
+def _repetition(low: Tensor, known: Tensor) -> Tensor:
+    """Return how far bins repeat themselves unknown to the codes, 0 to 1, [batch, frames, bins].
 
     Args:
         low: Coefficients [batch, frames, merge, bins].
@@ -86,5 +74,5 @@ def _buzz(low: Tensor, known: Tensor) -> Tensor:
 
 def _smooth(x: Tensor) -> Tensor:
     """Return means over the frames around, [batch, frames, bins]."""
-    size = 2 * BUZZ_REACH + 1
-    return functional.avg_pool1d(x.transpose(1, 2), size, 1, BUZZ_REACH).transpose(1, 2)
+    size = 2 * REACH + 1
+    return functional.avg_pool1d(x.transpose(1, 2), size, 1, REACH).transpose(1, 2)

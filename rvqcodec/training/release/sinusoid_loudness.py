@@ -1,7 +1,7 @@
-"""The loudness of tones: decoded bands that hold little but a tone are too quiet, since such sound is rare in training.
+"""The loudness of sinusoids: decoded bands that hold little but a tone are too quiet, since such sound is rare in training.
 
 A linear map from the latent and the decoded envelope tells by how much. It is fitted by least squares to crops of the corpus, half of them
-with gliding tones over them, and used where a tone layer says that there is a tone, and nowhere else.
+with gliding tones over them, and used where a sinusoid is coded, and nowhere else.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rvqcodec.codec.codec import Codec
-from rvqcodec.models.rvq48.config import TONE_RANGES_HZ
-from rvqcodec.models.rvq48.sinusoids import tone_hertz
+from rvqcodec.models.rvq48.config import SINUSOID_RANGES_HZ
+from rvqcodec.models.rvq48.model import Rvq48
+from rvqcodec.models.rvq48.sinusoids import frequencies
 
 SEED = 3
 RIDGE = 10.0
@@ -28,19 +28,14 @@ EDGE = 12
 
 
 @torch.no_grad()
-def fit_tone_loudness(codec: Codec, crops: Iterable[Tensor]) -> None:
-    """Fit `decoder.tone_loudness`, in place.
+def fit_sinusoid_loudness(codec: Rvq48, crops: Iterable[Tensor]) -> None:
+    """Fit `decoder.sinusoids.loudness`, in place.
 
     Args:
         codec: A calibrated codec.
         crops: Batches [batch, n_samples] of training audio.
-
-    Raises:
-        ValueError: The codec has no tone layers.
     """
-    linear, generator = codec.decoder.tone_loudness, np.random.default_rng(SEED)
-    if linear is None:
-        raise ValueError("the codec has no tone layers")
+    linear, generator = codec.decoder.sinusoids.loudness, np.random.default_rng(SEED)
     found = [_examples(codec, crop, generator) for crop in crops]
     inputs, missing, bands = (torch.cat(part) for part in zip(*found, strict=True))
     inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1).double()
@@ -51,7 +46,7 @@ def fit_tone_loudness(codec: Codec, crops: Iterable[Tensor]) -> None:
         linear.weight[band], linear.bias[band] = solved[:-1], solved[-1]
 
 
-def _examples(codec: Codec, crop: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
+def _examples(codec: Rvq48, crop: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
     """Return what the map sees [n, numbers], the log energy that is missing [n], and in which band [n], for tones that are found."""
     config, decoder = codec.config, codec.decoder
     over = torch.from_numpy(generator.uniform(*OVER_DB, (len(crop), 1))).float()
@@ -61,17 +56,19 @@ def _examples(codec: Codec, crop: Tensor, generator: np.random.Generator) -> tup
         crop.device
     )
     wave = wave * 10 ** (config.level_dbfs / 20) / wave.square().mean(1, keepdim=True).sqrt().clamp(min=1e-9)
-    codes = codec.codes(wave, config.n_layers)
-    counts = torch.from_numpy(generator.integers(max(config.tone_layers) + 1, config.n_layers + 1, len(crop)))
+    codes = codec.encode(wave[:, None], config.n_layers, 1)
+    counts = torch.from_numpy(generator.integers(max(config.sinusoid_layers) + 1, config.n_layers + 1, len(crop)))
     n_layers = counts.to(crop.device)[:, None].expand(-1, codes.shape[2])
-    vectors, tones = codec.split(codes, n_layers)
-    latent = codec.quantizer.decode(vectors, codec.n_vectors[n_layers])
-    _, envelope = decoder.spectrum(latent, codec.n_vectors[n_layers], torch.zeros_like(n_layers[:, 0]))
-    missing = decoder.energies(decoder.mdct(wave)) - envelope
-    inputs = decoder.tone_inputs(latent, envelope)
+    vectors, sinusoids = codec.split(codes, n_layers)
+    n_vectors = codec.n_vectors[n_layers]
+    latent = codec.quantizer.decode(vectors, n_vectors)
+    spectrum = decoder.spectrum(latent, n_vectors, n_vectors > 0, torch.zeros_like(n_layers[:, 0]), sinusoids)
+    spectrum = decoder.noise(decoder.compression(spectrum))
+    missing = decoder.energies(decoder.mdct(wave)) - spectrum.envelope
+    inputs = decoder.sinusoids.inputs(spectrum)
     edges = torch.tensor(config.band_edges, device=crop.device) * (config.sample_rate / 2 / config.mdct_size)
     parts = []
-    for hertz in tone_hertz(tones).unbind(1):
+    for hertz in frequencies(sinusoids).unbind(1):
         band = torch.bucketize(hertz.contiguous(), edges, right=True).clamp(1, config.n_bands) - 1
         wanted = hertz > 0
         wanted[:, :EDGE] = wanted[:, -EDGE:] = False
@@ -83,7 +80,7 @@ def _examples(codec: Codec, crop: Tensor, generator: np.random.Generator) -> tup
 def _whistles(shape: torch.Size, sample_rate: int, generator: np.random.Generator) -> Tensor:
     """Return tones of mean square 1 or less that glide, tremble and come and go, of `shape`."""
     n, time = shape[0], np.arange(shape[1]) / sample_rate
-    low, high = TONE_RANGES_HZ[0][0], TONE_RANGES_HZ[-1][1]
+    low, high = SINUSOID_RANGES_HZ[0][0], SINUSOID_RANGES_HZ[-1][1]
 
     def draw(least: float, most: float) -> np.ndarray[tuple[int, int], np.dtype[np.float64]]:
         return generator.uniform(least, most, (n, 1))

@@ -1,0 +1,41 @@
+"""Which families there are: the kind in a weights file, its configuration and its class; torch is imported with the class alone."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from rvqcodec.errors import ModelError
+from rvqcodec.models.rvq48.config import Rvq48Config
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from rvqcodec.models.family import Config
+
+FAMILIES: dict[str, tuple[Any, str, str]] = {"rvq48": (Rvq48Config, "rvqcodec.models.rvq48.model", "Rvq48")}
+"""For each kind the configuration's class, the model's module and class."""
+
+
+def read_config(kind: str, text: str) -> Config:
+    """Return the configuration of a model from a weights file.
+
+    Raises:
+        ModelError: The kind is unknown, or the configuration can't be read.
+    """
+    if kind not in FAMILIES:
+        raise ModelError(f"no family of models is called {kind!r}", f"known families: {', '.join(FAMILIES)}")
+    config: Config = FAMILIES[kind][0].from_json(text)
+    return config
+
+
+def kind_of(config: Config) -> str:
+    """Return the kind of a configuration."""
+    return next(kind for kind, (known, _, _) in FAMILIES.items() if type(config) is known)
+
+
+def build(config: Config) -> nn.Module:
+    """Return a model of this configuration, its weights at their start; imports torch."""
+    _, module, name = FAMILIES[kind_of(config)]
+    model: nn.Module = getattr(importlib.import_module(module), name)(config)
+    return model
