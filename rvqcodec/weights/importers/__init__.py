@@ -1,0 +1,1 @@
+"""Foreign checkpoints as models of this package; nothing is unpickled or run."""
