@@ -29,11 +29,24 @@ class CausalConv(nn.Conv1d):
 
 
 class CausalUpsampling(nn.ConvTranspose1d):
-    """Transposed convolution [batch, width, steps] to [batch, out, steps * stride], cut at the right."""
+    """Transposed convolution [batch, width, steps] to [batch, out, steps * stride], cut at the right.
+
+    Each step gives kernel / stride pieces of `stride` samples, the first in its own place, the others in those of the steps after it. As
+    matrix products that takes 14 ms for 10 s of Lyra, of which convolutions take 31.
+    """
+
+    bias: Tensor
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Return the upsampled activations."""
-        return super().forward(x)[..., : x.shape[-1] * self.stride[0]]
+        (stride,), n_steps, groups = self.stride, x.shape[-1], self.groups
+        weight = self.weight.unflatten(2, (-1, stride)).unflatten(0, (groups, -1))  # [groups, in, out, pieces, stride]
+        pieces = weight.permute(3, 0, 2, 4, 1).flatten(2, 3)  # [pieces, groups, out * stride, in], both by group
+        last = len(pieces) - 1
+        padded = functional.pad(x, (last, 0)).unflatten(1, (groups, -1))  # [batch, groups, in, last + steps]
+        y = sum(piece @ padded[..., last - i : last - i + n_steps] for i, piece in enumerate(pieces))
+        y = y.flatten(1, 2).unflatten(1, (-1, stride))  # [batch, out, stride, steps]
+        return y.transpose(2, 3).flatten(2) + self.bias[:, None]
 
 
 class Pointwise(nn.Conv1d):
@@ -42,6 +55,8 @@ class Pointwise(nn.Conv1d):
     A matrix product rounds alike for one thread and for two; the convolution takes other kernels for two (differences of 6e-6).
     """
 
+    bias: Tensor
+
     def __init__(self, width: int, out: int, groups: int = 1) -> None:
         super().__init__(width, out, 1, groups=groups)
 
@@ -49,7 +64,7 @@ class Pointwise(nn.Conv1d):
         """Return the activations of the layer."""
         weight = self.weight.view(self.groups, -1, self.weight.shape[1])  # [groups, out / groups, width / groups]
         y = weight @ x.unflatten(1, (self.groups, -1))  # [batch, groups, out / groups, steps]
-        return y.flatten(1, 2) + self.bias[:, None] if self.bias is not None else y.flatten(1, 2)
+        return y.flatten(1, 2) + self.bias[:, None]
 
 
 class Unit(nn.Module):

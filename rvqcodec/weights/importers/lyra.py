@@ -1,4 +1,7 @@
-"""Lyra v2 (google/lyra, tag v1.2.0): a SoundStream for speech at 16 kHz, 3.2 to 9.2 kbit/s, from a user's own clone."""
+"""Lyra v2 (google/lyra, tag v1.2.0): a SoundStream for speech at 16 kHz, 3.2 to 9.2 kbit/s, from a user's own clone.
+
+The files are Apache-2.0, Copyright Google LLC; this package holds nothing of them.
+"""
 
 from __future__ import annotations
 
@@ -72,7 +75,9 @@ def import_lyra(folder: Path, config: SoundStreamConfig = LYRA) -> tuple[SoundSt
     tensors = _network(read_tflite(folder / ENCODER), model.encoder, "encoder")
     tensors |= _network(read_tflite(folder / DECODER), model.decoder, "decoder")
     tensors["quantizer.codebooks"] = _codebooks(read_tflite(folder / QUANTIZER), config)
-    found = _checked(config, {key: torch.from_numpy(value.astype(np.float32)) for key, value in tensors.items()})
+    found = _checked(
+        config, {key: torch.from_numpy(np.array(value, np.float32, order="C")) for key, value in tensors.items()}
+    )
     if is_release(folder) and digest(found) != WEIGHTS:
         raise ModelError(f"the weights in {folder} are those of v1.2.0 but were misread", "please report this")
     return config, found
