@@ -2,7 +2,7 @@
 
     python benchmarks/heldout.py FOLDER --debs DEBS [--table benchmarks/heldout.md]
 
-The list is rvqcodec/training/corpus/heldout.json; packages that aren't in DEBS are downloaded with apt-get (Debian bookworm main). Every file's
+The list is training/corpus/heldout.json; packages that aren't in DEBS are downloaded with apt-get (Debian bookworm main). Every file's
 SHA-256 is checked, so another version of a package does as long as the files are the same. Parts that are joined are faded in and out over
 5 ms and stand 0.2 s apart; where -22 dBFS would clip, the clip is as loud as it can be.
 """

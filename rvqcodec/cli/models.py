@@ -38,7 +38,10 @@ def show_model(name: str, report: Report) -> int:
         ("name", f"{model.name} (the default)" if about["default"] else model.name),
         ("family", model.kind),
         ("fingerprint", model.fingerprint),
-        ("bitrate", f"{_range(about)} kbps per channel, {about['n_layers']} layers, {about['default_layers']} by default"),
+        (
+            "bitrate",
+            f"{_range(about)} kbps per channel, {about['n_layers']} layers, {about['default_layers']} by default",
+        ),
         ("weights", format_size(about["size_bytes"])),
         ("entropy tables", ", ".join(["static"] * about["tables"] + about["networks"]) or "none"),
         ("file", str(model.path)),

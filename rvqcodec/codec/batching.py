@@ -41,7 +41,9 @@ class Batcher:
         self._is_running = False
         self._lock = threading.Lock()
 
-    def encode_windows(self, waves: Wave, n_layers: int, beam_width: int, context: Context, state: None = None) -> Codes:
+    def encode_windows(
+        self, waves: Wave, n_layers: int, beam_width: int, context: Context, state: None = None
+    ) -> Codes:
         """Return what `Codec.encode_windows` does of one window, [1, n_layers, frames]."""
         codes: Codes = self._call(("encode", n_layers, beam_width, context), (waves,))
         return codes

@@ -46,9 +46,7 @@ class Codec:
         batched = self.device.type != "cpu" and not self.traits.stateful
         self.batcher = Batcher(self) if batched else None
 
-    def encode_windows(
-        self, waves: Wave, n_layers: int, beam_width: int, context: Context, state: Any = None
-    ) -> Codes:
+    def encode_windows(self, waves: Wave, n_layers: int, beam_width: int, context: Context, state: Any = None) -> Codes:
         """Return the codes [batch, n_layers, frames] of windows of one length, without their context.
 
         Args:
@@ -94,9 +92,7 @@ class Codec:
             wave: Wave = self.model.decode(*tensors, context, state).cpu().numpy()
             return wave
 
-    def encode(
-        self, wave: Wave, n_layers: int | None = None, beam_width: int = 4, n_threads: int = 1
-    ) -> Encoded:
+    def encode(self, wave: Wave, n_layers: int | None = None, beam_width: int = 4, n_threads: int = 1) -> Encoded:
         """Code a whole wave.
 
         Args:

@@ -103,10 +103,10 @@ def decode_blocks(
 
         def run(stream: int) -> Future[Samples]:
             place = np.array([begin + stream * STREAM_STRIDE])
-            arrays = (codes[stream][None], n_layers[None], active[stream][None], place)
-            return pool.submit(runner.decode_windows, *arrays, context, _state(codec, states, stream))
+            one, own, state = codes[stream][None], active[stream][None], _state(codec, states, stream)
+            return pool.submit(runner.decode_windows, one, n_layers[None], own, place, context, state)
 
-        heard = active.any(1) | traits.stateful
+        heard = [traits.stateful or bool(own.any()) for own in active]
         return window[1], [run(stream) if heard[stream] else None for stream in range(len(codes))]
 
     number = 0 if traits.stateful else first_wanted // size * size

@@ -7,13 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 from rvqcodec.errors import ModelError
 from rvqcodec.models.rvq48.config import Rvq48Config
+from rvqcodec.models.soundstream.config import SoundStreamConfig
 
 if TYPE_CHECKING:
     from torch import nn
 
     from rvqcodec.models.family import Config
 
-FAMILIES: dict[str, tuple[Any, str, str]] = {"rvq48": (Rvq48Config, "rvqcodec.models.rvq48.model", "Rvq48")}
+FAMILIES: dict[str, tuple[Any, str, str]] = {
+    "rvq48": (Rvq48Config, "rvqcodec.models.rvq48.model", "Rvq48"),
+    "soundstream": (SoundStreamConfig, "rvqcodec.models.soundstream.model", "SoundStream"),
+}
 """For each kind the configuration's class, the model's module and class."""
 
 

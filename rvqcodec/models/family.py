@@ -12,7 +12,6 @@ from rvqcodec.encoded import MAX_FRAMES_PER_BLOCK, MAX_LAYERS, MAX_SAMPLE_RATE, 
 from rvqcodec.errors import ModelError
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
 LEVELS = ("none", "rms", "factor")
@@ -101,7 +100,6 @@ class Traits:
     def block_size(self) -> int:
         """Samples of a block."""
         return self.frames_per_block * self.hop_length
-
 
     @property
     def stateful(self) -> bool:
@@ -216,9 +214,20 @@ class Config(Protocol):
 class Family(Protocol):
     """A model, ready to run; windows of one batch have one shape."""
 
-    traits: Traits
-    config: Config
-    fingerprint: str
+    @property
+    def traits(self) -> Traits:
+        """What engine and format have to know."""
+        ...
+
+    @property
+    def config(self) -> Config:
+        """Its shape."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """What its codes mean, as 16 hex digits."""
+        ...
 
     def encode(
         self, waves: Tensor, n_layers: int, beam_width: int, context: tuple[int, int] = (0, 0), state: Any = None
@@ -257,8 +266,4 @@ class Family(Protocol):
 
     def start(self) -> Any:
         """Return the state at the start of a stream, for families that carry it."""
-        ...
-
-    def to(self, device: torch.device) -> Family:
-        """Return the model on a device."""
         ...

@@ -192,7 +192,9 @@ class Rvq48Config:
 
     def geometry(self) -> bytes:
         """Return what codes mean besides the codebooks, as bytes for the fingerprint."""
-        names = "sample_rate mdct_size merge band_edges waveform_dim n_codebooks codebook_size level_dbfs sinusoid_layers"
+        names = (
+            "sample_rate mdct_size merge band_edges waveform_dim n_codebooks codebook_size level_dbfs sinusoid_layers"
+        )
         found = {name: getattr(self, name) for name in names.split()}
         return json.dumps(found | {"ranges_hz": SINUSOID_RANGES_HZ}, sort_keys=True).encode()
 

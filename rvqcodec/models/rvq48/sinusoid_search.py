@@ -53,7 +53,12 @@ def find_sinusoids(wave: Tensor, unvoiced: Tensor, hop_length: int, sample_rate:
         start, end = (math.ceil(edge / hz) - first for edge in (low, high))
         best, place = (near * tonal)[..., start:end].max(-1)
         height = torch.log((first + start + place + _offset(power, start + place)) * hz)
-        step = ((height - math.log(low)) * (N_FREQUENCIES / math.log(high / low))).floor().long().clamp(0, N_FREQUENCIES - 1)
+        step = (
+            ((height - math.log(low)) * (N_FREQUENCIES / math.log(high / low)))
+            .floor()
+            .long()
+            .clamp(0, N_FREQUENCIES - 1)
+        )
         layers.append((1 + step) * _goes_on(height, best > 0, move))
     return torch.stack(layers, 1)
 

@@ -14,8 +14,8 @@ import numpy.typing as npt
 import soxr
 import torch
 
-from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.errors import RvqError
+from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.training.corpus.corpus import SAMPLE_RATE, Corpus, Recording
 from rvqcodec.training.corpus.packages import KINDS
 from rvqcodec.training.train.losses import ReconstructionLoss
@@ -91,9 +91,7 @@ def _clip(corpus: Corpus, recording: Recording) -> Clip:
     return Clip(name, recording.kind, (wave * (10 ** (LEVEL_DBFS / 20) / level)).astype(np.float32))
 
 
-def measure(
-    codec: Rvq48, clips: Sequence[Clip], layer_counts: Sequence[int], beam_width: int = 1
-) -> list[Measurement]:
+def measure(codec: Rvq48, clips: Sequence[Clip], layer_counts: Sequence[int], beam_width: int = 1) -> list[Measurement]:
     """Return the quality of each clip at each number of layers.
 
     Args:

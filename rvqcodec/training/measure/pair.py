@@ -13,7 +13,7 @@ import soxr
 import torch
 
 from rvqcodec.errors import AudioError, RvqError
-from rvqcodec.models.rvq48.config import CodecConfig
+from rvqcodec.models.rvq48.config import Rvq48Config
 from rvqcodec.models.rvq48.transform import MDCT, BandEnergies
 from rvqcodec.pipeline.coding import decode_file
 from rvqcodec.training.corpus.corpus import SAMPLE_RATE
@@ -122,6 +122,6 @@ def _stoi(reference: Wave, degraded: Wave) -> float:
 
 
 def _mel_distance(reference: Wave, degraded: Wave) -> float:
-    config = CodecConfig()
+    config = Rvq48Config()
     loss = ReconstructionLoss(SAMPLE_RATE, MDCT(config.mdct_size), BandEnergies(config.band_edges, config.merge))
     return float(loss.mel_distance(torch.from_numpy(degraded)[None], torch.from_numpy(reference)[None]))

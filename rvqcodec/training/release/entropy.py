@@ -20,7 +20,7 @@ from torch.nn import functional as F
 
 from rvqcodec.formats.entropy.frequencies import PRECISION
 from rvqcodec.formats.entropy.network import LIMIT, LOG_STEPS, N_OFFSETS, EntropyNetwork, LayerNetwork, offsets
-from rvqcodec.models.rvq48.config import N_TONES
+from rvqcodec.models.rvq48.config import N_FREQUENCIES
 from rvqcodec.training.release.codes import CodedPieces, Codes
 
 SCALE = 32
@@ -47,7 +47,7 @@ class EntropySettings:
     n_layers_a_step: Layers that a step trains; lower ones are chosen more often.
     rate: Peak learning rate.
     dropout: Of what the network sees; the whole corpus needs none.
-    tone_layers: Those of the model (`CodecConfig`): steady or gliding, so that a frame's neighbours tell much.
+    sinusoid_layers: Those of the model (`LayerGroup`): steady or gliding, so that a frame's neighbours tell much.
     """
 
     minutes: float = 20.0
@@ -61,19 +61,19 @@ class EntropySettings:
     rate: float = 3e-3
     dropout: float = 0.0
     seed: int = 0
-    tone_layers: tuple[int, ...] = ()
+    sinusoid_layers: tuple[int, ...] = ()
 
     def is_slow(self, layer: int) -> bool:
         """Return whether a layer's frames are coded in many passes, so that most have near neighbours."""
-        return layer in self.tone_layers or self._vector(layer) < SLOW_LAYERS
+        return layer in self.sinusoid_layers or self._vector(layer) < SLOW_LAYERS
 
     def n_hidden(self, layer: int) -> int:
         """Return the numbers of a layer's hidden layer."""
-        return self.hidden if layer in self.tone_layers or self._vector(layer) < LOWER_LAYERS else self.upper_hidden
+        return self.hidden if layer in self.sinusoid_layers or self._vector(layer) < LOWER_LAYERS else self.upper_hidden
 
     def _vector(self, layer: int) -> int:
         """Return how many layers of vectors lie below a layer."""
-        return layer - sum(tone < layer for tone in self.tone_layers)
+        return layer - sum(tone < layer for tone in self.sinusoid_layers)
 
     def progress(self, step: int, seconds: float) -> float:
         """Return how much of the run is done, from 0 to 1 and perhaps past it."""
@@ -100,7 +100,7 @@ class LayerPredictor(nn.Module):
     def start_as_scale(self) -> None:
         """Give codes that are neighbours on a scale embeddings that are: waves of the code, from slow to fast; 0 stays apart from it."""
         size, width = len(self.embedding.weight) - 1, self.embedding.embedding_dim
-        speeds = torch.logspace(-1.0, math.log2(SCALE_DETAIL), width // 2, base=2.0) * 2 * math.pi / N_TONES
+        speeds = torch.logspace(-1.0, math.log2(SCALE_DETAIL), width // 2, base=2.0) * 2 * math.pi / N_FREQUENCIES
         angles = torch.arange(size)[:, None] * speeds
         self.embedding.weight[:size, : 2 * (width // 2)] = SCALE_SIZE * torch.cat([angles.sin(), angles.cos()], 1)
         self.embedding.weight[0] = 0
@@ -124,7 +124,7 @@ class Predictor(nn.Module):
     def __init__(self, shares: npt.NDArray[np.float64], settings: EntropySettings) -> None:
         super().__init__()
         self.dropout = settings.dropout
-        self.tone_layers = settings.tone_layers
+        self.sinusoid_layers = settings.sinusoid_layers
         logarithms = torch.from_numpy(np.log(shares)).float()
         self.layers = nn.ModuleList(
             LayerPredictor(
@@ -135,7 +135,7 @@ class Predictor(nn.Module):
             )
             for layer, row in enumerate(logarithms)
         )
-        for layer in settings.tone_layers:
+        for layer in settings.sinusoid_layers:
             self._part(layer).start_as_scale()
 
     def bits(self, codes: Tensor, layer: int) -> Tensor:
@@ -292,7 +292,9 @@ def take_over(predictor: Predictor, layers: Sequence[dict[str, npt.NDArray[Any]]
         RuntimeError: The sizes differ.
     """
     without = len(layers) < len(predictor.layers)
-    known = [part for layer, part in enumerate(predictor.layers) if not (without and layer in predictor.tone_layers)]
+    known = [
+        part for layer, part in enumerate(predictor.layers) if not (without and layer in predictor.sinusoid_layers)
+    ]
     for part, arrays in zip(known, layers, strict=True):
         if not isinstance(part, LayerPredictor) or tuple(arrays["strides"]) != part.strides:
             raise RuntimeError("other strides")

@@ -82,13 +82,11 @@ def release(request: EntropyRelease) -> Iterator[str]:
     model = find_model(request.model)
     codec = Codec(load_model(model, "cpu"), model.name)
     corpus = open_corpus(request.corpus)
-    yield from code_corpus(
-        codec, corpus, request.codes, request.code_minutes, BEAM_WIDTH, n_threads=request.n_threads
-    )
+    yield from code_corpus(codec, corpus, request.codes, request.code_minutes, BEAM_WIDTH, n_threads=request.n_threads)
     torch.set_num_threads(request.n_threads)
     traits = model.traits
     coded, size = open_codes(request.codes, traits.n_layers), max(group.codebook_size for group in traits.groups)
-    settings = EntropySettings(minutes=request.minutes, rate=request.rate, tone_layers=sinusoid_layers(traits))
+    settings = EntropySettings(minutes=request.minutes, rate=request.rate, sinusoid_layers=sinusoid_layers(traits))
     run = start_run(coded, size, settings)
     if request.init:
         _take_over(run, Path(request.init))

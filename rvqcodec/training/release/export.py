@@ -20,8 +20,8 @@ from rvqcodec.training.corpus.corpus import Corpus, Recording, open_corpus
 from rvqcodec.training.corpus.crops import Crops
 from rvqcodec.training.measure.evaluation import Measurement, measure, select_clips
 from rvqcodec.training.release.calibration import calibrate
-from rvqcodec.training.release.tables import bits_per_code, count_codes, frequencies
 from rvqcodec.training.release.sinusoid_loudness import fit_sinusoid_loudness
+from rvqcodec.training.release.tables import bits_per_code, count_codes, frequencies
 from rvqcodec.training.train.checkpoint import load_checkpoint
 from rvqcodec.training.train.session import load_start
 from rvqcodec.weights.load import load_model, save_model
@@ -85,7 +85,9 @@ def export(request: Export) -> tuple[Path, Path, Path]:
         table = frequencies(counts, codec.config)
         write_tables(model.tables_path, table, request.name, codec.fingerprint)
         rows = measure(codec, select_clips(corpus, request.clips), LAYER_COUNTS, BEAM_WIDTH) if request.clips else []
-        model.card_path.write_text(card(codec, request.name, corpus, _history(request), counts, table, rows), encoding="utf-8")
+        model.card_path.write_text(
+            card(codec, request.name, corpus, _history(request), counts, table, rows), encoding="utf-8"
+        )
     except OSError as error:
         raise OutputError(f"cannot write {request.folder}: {error}") from error
     return weights, model.tables_path, model.card_path

@@ -71,9 +71,7 @@ def _sizes(config: Rvq48Config) -> list[int]:
     return [group.codebook_size for group in config.groups for _ in range(group.n_layers)]
 
 
-def bits_per_code(
-    counts: npt.NDArray[np.int64], table: Sequence[npt.NDArray[np.uint32]]
-) -> npt.NDArray[np.float64]:
+def bits_per_code(counts: npt.NDArray[np.int64], table: Sequence[npt.NDArray[np.uint32]]) -> npt.NDArray[np.float64]:
     """Return the mean cost of each layer's codes under a table, float64 [layers]."""
     rows = zip(counts, table, strict=True)
     means = [(row[: len(f)] * (PRECISION - np.log2(f.astype(np.float64)))).sum() / row.sum() for row, f in rows]

@@ -11,9 +11,7 @@ import torch
 
 from rvqcodec.errors import ModelError, OutputError
 
-KEYS = frozenset(
-    {"settings", "config", "progress", "codec", "average", "optimizers", "codebooks", "discriminator"}
-)
+KEYS = frozenset({"settings", "config", "progress", "codec", "average", "optimizers", "codebooks", "discriminator"})
 
 
 def save_checkpoint(state: dict[str, Any], path: Path) -> None:

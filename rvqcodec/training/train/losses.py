@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from rvqcodec.models.rvq48.enhance.noise_substitution import n_low_bins
+from rvqcodec.models.rvq48.enhance.compression import LOW_HZ
 from rvqcodec.models.rvq48.transform import MDCT, BandEnergies
 
 MELS = {2048: 160, 1024: 120, 512: 80, 256: 40, 128: 20, 64: 10}
@@ -126,7 +126,7 @@ class ReconstructionLoss(nn.Module):
         super().__init__()
         self.mdct, self.energies = mdct, energies
         self.low = LowLoss(low_bins) if low_bins else None
-        self.n_low = n_low_bins(mdct.size, sample_rate)
+        self.n_low = round(2 * mdct.size * LOW_HZ / sample_rate)
         self.spectra = nn.ModuleDict({str(size): ShortTimeSpectrum(size) for size in MELS})
         for size, n_mels in MELS.items():
             self.register_buffer(f"mel_{size}", mel_filters(n_mels, size, sample_rate), persistent=False)

@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.errors import ModelError, RvqError
 from rvqcodec.models.rvq48.enhance.postfilter import HIGHEST_HZ
+from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.training.corpus.crops import Crops
 from rvqcodec.training.train.codebooks import CodebookAverages, Quantized, quantize
 from rvqcodec.training.train.discriminator import Discriminator, discriminator_loss, generator_losses
@@ -58,7 +58,9 @@ class Trainer:
         low_bins = codec.config.edge_from(HIGHEST_HZ) if settings.low else 0
         loss = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies, low_bins)
         self.loss = loss.to(self.device)
-        self.codebooks = CodebookAverages(codec.quantizer.codebooks, counts, zero_first=bool(codec.quantizer.costs.any()))
+        self.codebooks = CodebookAverages(
+            codec.quantizer.codebooks, counts, zero_first=bool(codec.quantizer.costs.any())
+        )
         self.average = {name: parameter.detach().clone() for name, parameter in codec.named_parameters()}
         self.discriminator = self._new_discriminator()
         self.group.copy_first([*codec.state_dict().values(), *self.discriminator.state_dict().values()])

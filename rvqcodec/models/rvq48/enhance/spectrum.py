@@ -58,9 +58,7 @@ class Spectrum:
     def rescaled(self, coefficients: Tensor, envelope: Tensor | None = None) -> Spectrum:
         """Return the spectrum with other coefficients, brought to the loudness of the envelope, or of a new one."""
         loudness = self.envelope if envelope is None else envelope
-        return dataclasses.replace(
-            self, coefficients=self.energies.rescale(coefficients, loudness), envelope=loudness
-        )
+        return dataclasses.replace(self, coefficients=self.energies.rescale(coefficients, loudness), envelope=loudness)
 
 
 class Step(Protocol):
