@@ -43,7 +43,7 @@ SESSIONS = [
     (
         "encode a.wav --model nope",
         6,
-        "rvq: no model is called 'nope'\nhint: known models: rvq48-v1, rvq48-v2, rvq48-v3, rvq48-v4 "
+        "rvq: no model is called 'nope'\nhint: known models: rvq48 "
         "(rvq models list), or the path of a .safetensors file\n",
     ),
     ("decode absent.rvq", 4, "rvq: absent.rvq: no such file or directory\n"),
