@@ -259,8 +259,8 @@ class Codec(nn.Module):
                 f"the codes need the model {signal.model} ({signal.fingerprint}), not {self.name} ({self.fingerprint})"
             )
         config = self.config
-        own = (config.sample_rate, config.hop_length, config.frame_rate, config.codebook_size)
-        named = (signal.model_sample_rate, signal.hop_length, signal.frames_per_block, signal.codebook_size)
+        own = (config.sample_rate, config.hop_length, config.frame_rate, {config.codebook_size})
+        named = (signal.model_sample_rate, signal.hop_length, signal.frames_per_block, set(signal.codebook_sizes))
         if own != named or signal.n_layers > config.n_layers:
             raise ModelError(f"the description of the codes contradicts their model {self.name}")
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
-from rvqcodec.encoded import MAX_SAMPLE_RATE, Signal
+from rvqcodec.encoded import MAX_SAMPLE_RATE, LayerGroup, Signal
 from rvqcodec.errors import ModelError
 
 MAX_WEIGHTS = 1 << 28
@@ -301,8 +301,7 @@ class CodecConfig:
             channels=channels,
             sample_format=sample_format,
             rotated=channels == 2,
-            n_layers=n_layers,
-            codebook_size=self.codebook_size,
+            groups=(LayerGroup(n_layers=n_layers, codebook_size=self.codebook_size),),
             model_sample_rate=self.sample_rate,
             hop_length=self.hop_length,
             frames_per_block=self.frame_rate,
