@@ -8,13 +8,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rvqcodec.encoded import MAX_FRAMES_PER_BLOCK, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, Signal
+from rvqcodec.encoded import LEVELS, MAX_FRAMES_PER_BLOCK, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, Signal
 from rvqcodec.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEVELS = ("none", "rms", "factor")
 EDGES = ("network", "symmetric")
 MAX_WINDOW_BLOCKS = 64
 
