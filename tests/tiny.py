@@ -202,6 +202,12 @@ def make_layer(generator, strides=(4, 2, 1), size=16, width=6, hidden=5):
     )
 
 
+def network_of_sizes(sizes, seed=0):
+    """Return a random network of layers of these sizes."""
+    generator = np.random.default_rng(seed)
+    return EntropyNetwork("ff0000ff", tuple(make_layer(generator, size=size) for size in sizes), 16)
+
+
 def make_network(seed=0, n_layers=3, **sizes):
     """Return a random network; its layers take turns in their passes."""
     generator = np.random.default_rng(seed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -36,7 +36,7 @@ def read_tables(path: Path) -> tuple[str, tuple[npt.NDArray[np.uint32], ...]]:
     return hashlib.sha256(data).hexdigest()[:ID_DIGITS], layers
 
 
-def write_tables(path: Path, frequencies: Sequence[npt.NDArray[np.uint32]], model: str, fingerprint: str) -> None:
+def write_tables(path: Path, frequencies: Iterable[npt.NDArray[np.uint32]], model: str, fingerprint: str) -> None:
     """Write the tables of one model: a matrix for each run of layers of one size.
 
     Args:

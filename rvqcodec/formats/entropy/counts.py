@@ -221,7 +221,7 @@ class Decoder:
     def __init__(self, payload: bytes) -> None:
         self.words: list[int] = words_of(payload).tolist()
         self.position = STATE_WORDS
-        self.offset = self.words[0] << WORD_BITS | self.words[1]
+        self.offset: int = self.words[0] << WORD_BITS | self.words[1]
         self.size = (1 << STATE_BITS) - 1
         self.scale = 1
 

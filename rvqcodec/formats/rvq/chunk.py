@@ -126,6 +126,8 @@ def _factor_bytes(signal: Signal) -> int:
 def lost_chunk(header: Header, number: int, n_samples: int) -> bytes:
     """Return the payload of a chunk that stands in for one that was lost: silence of the same length."""
     signal, block_frames = header.signal, frames_of(header, number, n_samples)
+    if signal.overlap:  # whether more blocks follow, so that the last are whole, isn't known here
+        block_frames = (signal.frames_per_block,) * len(block_frames)
     n_blocks, n_streams = len(block_frames), signal.n_streams
     head = ChunkHead(
         number=number,
