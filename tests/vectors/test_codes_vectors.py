@@ -1,4 +1,4 @@
-"""Golden codes give golden bytes, in every mode, of every kind of signal, with every network that was shipped, on every path through the machine."""
+"""Golden codes give golden bytes: every mode, kind of signal and shipped network, on every path through the machine."""
 
 import hashlib
 import io
