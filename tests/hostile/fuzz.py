@@ -1,4 +1,4 @@
-"""Structure-aware fuzzing: `python tests/hostile/fuzz.py [CASES] [FIRST SEED]`. Each case is a seed; one that fails is printed and joins `SEEDS`.
+"""Structure-aware fuzzing: `python tests/hostile/fuzz.py [CASES] [FIRST SEED]`. Each case is a seed; one that fails joins `SEEDS`.
 
 A golden vector is taken apart, some of its sections or chunk heads are changed, and mostly all checksums are made right again. Then
 every way of reading it must give its result or an error of the package, in little time.

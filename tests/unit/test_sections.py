@@ -45,7 +45,7 @@ def test_a_failed_crc_is_told_then_raised():
 
 @pytest.mark.parametrize("n_bytes", range(1, 11))
 def test_a_cut_section_is_refused(n_bytes):
-    with pytest.raises(TruncatedError, match="inside a section|ends early"):
+    with pytest.raises(TruncatedError, match=r"inside a section|ends early"):
         read_section(io.BytesIO(pack_section(b"abcd", b"xy")[:n_bytes]))
 
 
@@ -98,5 +98,5 @@ def test_no_section_is_written_that_no_reader_takes():
 
 @pytest.mark.parametrize("length", ["8000", "ffffffffff7f"])
 def test_a_length_is_in_its_shortest_form_and_not_long(length):
-    with pytest.raises((LimitError, TruncatedError), match="shortest form|ends early"):
+    with pytest.raises((LimitError, TruncatedError), match=r"shortest form|ends early"):
         read_section(io.BytesIO(b"abcd" + bytes.fromhex(length)))

@@ -1,4 +1,4 @@
-"""Golden codes give golden bytes, in every mode, of every kind of signal, with every network that was shipped, on every path through the machine."""
+"""Golden codes give golden bytes: every mode, kind of signal and shipped network, on every path through the machine."""
 
 import hashlib
 import io
@@ -16,7 +16,7 @@ from tiny import read_file, write_file
 from rvqcodec.formats.entropy import fast
 from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.pipeline.tables import load_network
-from rvqcodec.weights.registry import data_folder, list_models
+from rvqcodec.weights.registry import list_models
 
 FOLDER = Path(__file__).parent
 LISTED = json.loads((FOLDER / "codes.json").read_text(encoding="utf-8"))

@@ -96,11 +96,13 @@ def unpack_bits(payload: bytes, n_frames: int, codebook_size: int) -> Codes:
     """Return the codes, uint16 [n_frames], of a raw payload.
 
     Raises:
-        DamageError: It has another length, or a code isn't in its codebook.
+        DamageError: It has another length, doesn't end in zeros, or a code isn't in its codebook.
     """
     width = _width(codebook_size)
     if len(payload) != -(-n_frames * width // 8):
         raise DamageError("a raw payload has the wrong length")
+    if payload and payload[-1] & (1 << -n_frames * width % 8) - 1:
+        raise DamageError("a raw payload ends in bits that aren't 0")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8), count=n_frames * width).reshape(n_frames, width)
     codes: Codes = (bits.astype(np.uint16) << np.arange(width - 1, -1, -1, dtype=np.uint16)).sum(1, dtype=np.uint16)
     if codes.size and int(codes.max()) >= codebook_size:
