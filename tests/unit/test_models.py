@@ -97,7 +97,9 @@ def test_a_window_with_its_context_gives_the_frames_of_the_whole(layers):
     hop, n_layers = config.hop_length, model.config.n_layers
     generator = torch.Generator().manual_seed(2)
     time = torch.arange(n_frames * hop) / config.sample_rate
-    voice = sum(torch.sin(2 * torch.pi * 130 * k * time) / k for k in range(1, 20)) + torch.sin(2 * torch.pi * 5_000 * time)
+    voice = sum(torch.sin(2 * torch.pi * 130 * k * time) / k for k in range(1, 20)) + torch.sin(
+        2 * torch.pi * 5_000 * time
+    )
     wave = (0.05 * voice + 0.01 * torch.randn(voice.shape, generator=generator))[None, None]
     encoder, decoder = config.encoder_context, config.decoder_context
     with torch.inference_mode():
@@ -127,7 +129,9 @@ def test_silent_frames_decode_to_zeros(model):
     assert wave[2].abs().max() > 0
 
 
-@pytest.mark.parametrize("config", [tiny_config(waveform_dim=40), small_config(sinusoid_layers=(1,))], ids=["tiny", "small"])
+@pytest.mark.parametrize(
+    "config", [tiny_config(waveform_dim=40), small_config(sinusoid_layers=(1,))], ids=["tiny", "small"]
+)
 def test_an_untrained_chain_changes_nothing_but_roundings(config):
     """Strengths are neutral until they are trained: all steps give back what they got, up to companding around zero."""
     generator = torch.Generator().manual_seed(1)
@@ -187,7 +191,12 @@ def test_a_codec_refuses_a_description_that_contradicts_it(codec):
     codec.check(signal)
     groups = [(LayerGroup(n_layers=2, codebook_size=8),), (LayerGroup(n_layers=5, codebook_size=16),)]
     changes = [{"groups": found} for found in groups]
-    for change in (*changes, {"hop_length": 80, "block_step": 4000}, {"frames_per_block": 25, "block_step": 4000}, {"scalable": False}):
+    for change in (
+        *changes,
+        {"hop_length": 80, "block_step": 4000},
+        {"frames_per_block": 25, "block_step": 4000},
+        {"scalable": False},
+    ):
         with pytest.raises(ModelError, match="contradicts"):
             codec.check(dataclasses.replace(signal, **change))
 
