@@ -68,7 +68,8 @@ class Echo(nn.Module):
         latent = (codes * sizes * counted).sum(1) * active
         known = torch.cat([state.latents, latent[:, None]], -1)
         state.latents = known[..., known.shape[-1] - (self.LATENTS - 1) :]
-        return functional.conv1d(known, self.up).transpose(1, 2).flatten(1)[:, None]
+        waves = functional.conv1d(known, self.up) * active[:, None]
+        return waves.transpose(1, 2).flatten(1)[:, None]
 
 
 class Pairs(nn.Module):

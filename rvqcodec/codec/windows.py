@@ -184,7 +184,7 @@ def _in_context(
     """
     before, members, after = parts
     n_frames = -(-members.shape[-1] // (unit * multiple)) * multiple
-    kept = max(context[0], context[1] + multiple)  # the end of a file may be mirrored further than its last window reaches
+    kept = max(context[0], context[1] + multiple)  # a short last window is filled up from before it
     before, after = before[..., -kept * unit :], after[..., : context[1] * unit]
     if edges == "symmetric":
         wanted = (context[0] * unit, n_frames * unit - members.shape[-1] + context[1] * unit - after.shape[-1])

@@ -1,5 +1,7 @@
 """The engine around families that carry state, or whose streams have two channels."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from families import FRAMES, HOP, Echo, Pairs
@@ -79,6 +81,16 @@ def test_chunks_change_nothing(echo, chunk_blocks):
     encoded = echo.encode(wave(7 * BLOCK + 13))
     stored = read_file(write_file(encoded, chunk_blocks=chunk_blocks))
     assert same(stored, encoded) and np.array_equal(echo.decode(stored), echo.decode(encoded))
+
+
+def test_a_lost_block_decodes_to_zeros(echo):
+    encoded = echo.encode(wave(5 * BLOCK))
+    whole, lost = echo.decode(encoded), encoded.layers.copy()
+    lost[2] = 0
+    found = echo.decode(dataclasses.replace(encoded, layers=lost))
+    assert not found[:, 2 * BLOCK : 3 * BLOCK].any()
+    changed = np.flatnonzero((found != whole).any(0))
+    assert changed.min() >= 2 * BLOCK and changed.max() < 3 * BLOCK + 2 * HOP
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

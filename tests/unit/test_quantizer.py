@@ -35,10 +35,7 @@ def test_a_greedy_search_takes_the_nearest_entry_in_each_layer(quantizer):
 
 def test_a_wider_beam_leaves_less_error(quantizer):
     latent = latents(400)
-    errors = [
-        (quantizer.decode(quantizer.encode(latent, 4, n)) - latent).square().mean().item()
-        for n in (1, 4, 16)
-    ]
+    errors = [(quantizer.decode(quantizer.encode(latent, 4, n)) - latent).square().mean().item() for n in (1, 4, 16)]
     assert errors[0] > errors[1] >= 0.999 * errors[2]
 
 
