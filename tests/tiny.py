@@ -19,15 +19,15 @@ TABLES_ID = "001122ff"
 
 
 def tiny_config(**changes):
-    """Return the configuration of a model that runs in milliseconds: 50 frames of 16 samples a second."""
-    from rvqcodec.models.rvq48.config import CodecConfig
+    """Return the configuration of a model that runs in milliseconds: 50 frames of 160 samples a second."""
+    from rvqcodec.models.rvq48.config import Rvq48Config
 
     values = {
-        "sample_rate": 800,
-        "mdct_size": 8,
+        "sample_rate": 8000,
+        "mdct_size": 80,
         "merge": 2,
-        "band_edges": (0, 2, 5, 8),
-        "waveform_dim": 5,
+        "band_edges": (0, 6, 60, 75, 80),
+        "waveform_dim": 4,
         "encoder_fine_width": 4,
         "encoder_fine_blocks": 1,
         "encoder_coarse_width": 6,
@@ -36,41 +36,59 @@ def tiny_config(**changes):
         "decoder_coarse_blocks": 1,
         "decoder_fine_width": 4,
         "decoder_fine_blocks": 1,
+        "postfilter_width": 4,
+        "postfilter_blocks": 1,
         "kernel_size": 3,
         "expansion": 2,
         "n_codebooks": 4,
         "codebook_size": 16,
         "window_blocks": 2,
+        "default_layers": 4,
         "search_stops": (2, 4),
     }
-    return CodecConfig(**{**values, **changes})
+    return Rvq48Config(**{**values, **changes})
 
 
 def small_config(**changes):
     """Return the configuration of a small model at the usual rates."""
-    from rvqcodec.models.rvq48.config import CodecConfig
+    from rvqcodec.models.rvq48.config import Rvq48Config
 
-    names = ["encoder_fine", "encoder_coarse", "decoder_coarse", "decoder_fine"]
+    names = ["encoder_fine", "encoder_coarse", "decoder_coarse", "decoder_fine", "postfilter"]
     sizes = {f"{name}_width": 8 for name in names} | {f"{name}_blocks": 1 for name in names}
-    values = {"waveform_dim": 8, "n_codebooks": 4, "codebook_size": 16, "search_stops": (2, 4)}
-    return CodecConfig(**{**sizes, **values, **changes})
+    values = {"waveform_dim": 8, "n_codebooks": 4, "codebook_size": 16, "search_stops": (2, 4), "default_layers": 4}
+    return Rvq48Config(**{**sizes, **values, **changes})
+
+
+def seeded_model(config, seed=0):
+    """Return a model of a configuration with random weights and codebooks, and a decoder's chain that does something."""
+    import torch
+
+    from rvqcodec.models.rvq48.model import Rvq48
+
+    generator = torch.Generator().manual_seed(seed)
+    model = Rvq48(config).eval().requires_grad_(False)
+    for _, value in model.named_parameters():
+        value.copy_(torch.randn(value.shape, generator=generator) * 0.2)
+    shape = (config.codebook_size, config.latent_dim)
+    for layer, codebook in enumerate(model.quantizer.codebooks):
+        codebook.copy_(torch.randn(shape, generator=generator) * (1.0, 0.5, 0.3, 0.2)[min(layer, 3)])
+    decoder = model.decoder
+    decoder.compression.exponent.fill_(0.8)
+    decoder.noise.gain.fill_(0.05)
+    decoder.noise.first_bin.fill_(config.band_edges[-2])
+    decoder.smoothing.strength.fill_(1.0)
+    decoder.decorrelation.strength.fill_(1.0)
+    decoder.postfilter.strength.fill_(0.4)
+    decoder.sinusoids.first_bin.fill_(config.band_edges[1])
+    model.set_silence()
+    return model
 
 
 def tiny_codec(seed=0):
-    """Return a model of `tiny_config` with random weights and codebooks."""
-    import torch
-
+    """Return a seeded model of `tiny_config`."""
     from rvqcodec.codec.codec import Codec
 
-    generator = torch.Generator().manual_seed(seed)
-    codec = Codec(tiny_config(), "tiny").eval().requires_grad_(False)
-    for name, value in codec.state_dict().items():
-        if name != "silence" and "energies." not in name:
-            value.copy_(torch.randn(value.shape, generator=generator) * 0.2)
-    scales = torch.tensor([1.0, 0.5, 0.3, 0.2])[:, None, None]
-    codec.quantizer.codebooks.copy_(torch.randn(4, 16, 8, generator=generator) * scales)
-    codec.set_silence()
-    return codec
+    return Codec(seeded_model(tiny_config(), seed), "tiny")
 
 
 def make_signal(n_layers=4, codebook_size=16, **changes):

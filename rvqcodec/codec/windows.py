@@ -176,7 +176,7 @@ def _in_context(
     """Return a window with its context along the last axis, and how many frames of that there are on each side.
 
     Args:
-        parts: What lies before, in and after the window, as much of it as there is; at least `unit` more than the context before.
+        parts: What lies before, in and after the window, as much of it as there is.
         context: Frames that the model depends on.
         unit: Items of a frame.
         multiple: Frames that the window has a multiple of.
@@ -184,7 +184,8 @@ def _in_context(
     """
     before, members, after = parts
     n_frames = -(-members.shape[-1] // (unit * multiple)) * multiple
-    before, after = before[..., -(context[0] + 1) * unit :], after[..., : context[1] * unit]
+    kept = max(context[0], context[1] + multiple)  # a short last window is filled up from before it
+    before, after = before[..., -kept * unit :], after[..., : context[1] * unit]
     if edges == "symmetric":
         wanted = (context[0] * unit, n_frames * unit - members.shape[-1] + context[1] * unit - after.shape[-1])
         padding = (max(0, wanted[0] - before.shape[-1]), wanted[1])

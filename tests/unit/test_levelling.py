@@ -1,22 +1,35 @@
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
+from tiny import tiny_config
 
 from rvqcodec.codec.levelling import level_blocks, neighbours, restore_block
+from rvqcodec.encoded import CodedBlock
 
 SIZE = 800
 TARGET = -22.0
+TRAITS = replace(
+    tiny_config().traits(), frames_per_block=5, block_step=SIZE, encoder_context=(9, 9), decoder_context=(9, 9)
+)
 
 
-def levelled(wave, rotated, size=SIZE):
+def levelled(wave, rotated):
     """Return the blocks of a wave [n, channels], levelled."""
-    cut = (wave[start : start + size] for start in range(0, len(wave), size))
-    return list(level_blocks(cut, size, rotated, TARGET))
+    cut = (wave[start : start + SIZE] for start in range(0, len(wave), SIZE))
+    return list(level_blocks(cut, TRAITS, rotated))
 
 
-def restored(blocks, n_samples):
-    pieces = [restore_block(block.samples, block.levels, block.angles, TARGET) for block in blocks]
+def restored(samples, levels, angles=(), traits=TRAITS):
+    """Return streams [streams, n] with their levels [3, streams] and their places, [n, channels]."""
+    none = np.zeros((len(samples), 0, 0), np.uint16)
+    block = CodedBlock(codes=none, n_layers=1, levels=levels, angles=np.array(angles, np.uint16))
+    return restore_block(samples[:, None], block, traits, len(samples))
+
+
+def unlevelled(blocks, n_samples):
+    pieces = [restored(block.samples[:, 0], block.levels, block.angles) for block in blocks]
     return np.concatenate(pieces)[:n_samples]
 
 
@@ -45,7 +58,7 @@ def test_restoring_gives_the_samples_back(wave, rotated):
     wave = wave + 0.02 * np.sqrt(np.mean(wave**2)) * noise(len(wave), 2, seed=9) * (np.abs(wave).max(1) > 0)[:, None]
     wave = wave.astype(np.float32)
     blocks = levelled(wave, rotated)
-    found = restored(blocks, len(wave))
+    found = unlevelled(blocks, len(wave))
     scale = np.abs(wave).max()
     sounding = np.repeat([block.levels[1].all() for block in blocks], SIZE)[: len(wave)]
     assert np.abs(found - wave)[sounding].max(initial=0) < 1e-5 * scale
@@ -56,7 +69,7 @@ def test_restoring_gives_the_samples_back(wave, rotated):
 @pytest.mark.parametrize("channels", [1, 2, 3])
 def test_unrotated_channels_come_back(channels):
     wave = (0.1 * noise(4100, channels)).astype(np.float32)
-    assert np.abs(restored(levelled(wave, False), len(wave)) - wave).max() < 1e-6
+    assert np.abs(unlevelled(levelled(wave, False), len(wave)) - wave).max() < 1e-6
 
 
 def test_a_stream_comes_to_its_target():
@@ -79,7 +92,7 @@ def test_a_panned_voice_leaves_the_second_stream_silent(angle):
     assert all(block.levels[1, 0] and not block.levels[1, 1] for block in blocks)
     steps = int(blocks[2].angles[1]) * 360 / 512
     assert min(abs((steps - angle) % 180), 180 - abs((steps - angle) % 180)) < 0.5
-    assert np.abs(restored(blocks, len(wave)) - wave).max() < 0.004 * np.abs(wave).max() * 2
+    assert np.abs(unlevelled(blocks, len(wave)) - wave).max() < 0.004 * np.abs(wave).max() * 2
 
 
 def test_a_turning_axis_takes_the_nearer_turn():
@@ -106,7 +119,7 @@ def test_zeros_are_silent_and_stay_zero():
     blocks = levelled(np.zeros((2000, 2), np.float32), True)
     assert len(blocks) == 3 and blocks[-1].n_samples == 400
     assert not any(block.levels.any() or block.samples.any() for block in blocks)
-    assert not restored(blocks, 2000).any()
+    assert not unlevelled(blocks, 2000).any()
 
 
 def test_no_audio_has_no_blocks():
@@ -132,7 +145,7 @@ def test_the_curve_is_continuous_between_blocks():
     """A constant wave under levels that change comes out without a step."""
     levels = np.array([[100], [90], [110], [0], [120], [120]], np.uint8)
     ones = np.ones((1, 1000), np.float32)
-    pieces = [restore_block(ones, levels[i - 1 : i + 2], np.zeros(0, np.uint16), TARGET)[:, 0] for i in (1, 2)]
+    pieces = [restored(ones, levels[i - 1 : i + 2])[:, 0] for i in (1, 2)]
     assert abs(pieces[0][-1] / pieces[1][0] - 1) < 0.005
     assert np.ptp(pieces[1][500:]) == 0, "beside silence the level is held"
 
@@ -140,9 +153,9 @@ def test_the_curve_is_continuous_between_blocks():
 def test_gain_is_what_the_specification_says():
     ones = np.ones((1, 1000), np.float32)
     for level in (1, 100, 255):
-        wave = restore_block(ones, np.full((3, 1), level, np.uint8), np.zeros(0, np.uint16), TARGET)
+        wave = restored(ones, np.full((3, 1), level, np.uint8))
         assert np.allclose(wave, 10 ** ((0.75 * level - 96.75 - TARGET) / 20), rtol=1e-5)
-    first = restore_block(ones, np.array([[80], [100], [120]], np.uint8), np.zeros(0, np.uint16), TARGET)[:, 0]
+    first = restored(ones, np.array([[80], [100], [120]], np.uint8))[:, 0]
     x = (np.arange(1000) + 0.5) / 1000
     level = 100 - 20 * np.maximum(0, 0.5 - x) + 20 * np.maximum(0, x - 0.5)
     assert np.allclose(first, 10 ** ((0.75 * level - 96.75 - TARGET) / 20), rtol=1e-5)
@@ -150,9 +163,9 @@ def test_gain_is_what_the_specification_says():
 
 def test_angles_are_what_the_specification_says():
     streams = np.stack([np.ones(10, np.float32), np.zeros(10, np.float32)])
-    levels = np.full((3, 2), 99, np.uint8)
+    levels, traits = np.full((3, 2), 99, np.uint8), replace(TRAITS, level_dbfs=-22.5)
     for angle in (0, 64, 128, 300):
-        wave = restore_block(streams, levels, np.full(3, angle, np.uint16), -22.5)
+        wave = restored(streams, levels, [angle] * 3, traits)
         radians = 2 * np.pi * angle / 512
         assert np.allclose(wave, [[np.cos(radians), np.sin(radians)]] * 10, atol=1e-5)
 
@@ -160,3 +173,26 @@ def test_angles_are_what_the_specification_says():
 def test_neighbours():
     assert list(neighbours("abc")) == [(None, "a", "b"), ("a", "b", "c"), ("b", "c", None)]
     assert list(neighbours("a")) == [(None, "a", None)] and list(neighbours("")) == []
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("width", [1, 2])
+def test_without_levels_samples_stay_as_they_are(channels, width):
+    """Where a stream has two channels, an odd channel fills its pair by copying; decoded, the copies are averaged."""
+    traits = replace(TRAITS, levels="none", level_dbfs=None, channels_per_stream=width)
+    wave = noise(1000, channels)
+    blocks = list(level_blocks([wave[:SIZE], wave[SIZE:]], traits, False))
+    n_streams = -(-channels // width)
+    assert [block.samples.shape for block in blocks] == [(n_streams, width, SIZE)] * 2
+    assert [block.n_samples for block in blocks] == [SIZE, 200] and not blocks[1].samples[..., 200:].any()
+    assert all(block.levels.shape == (0, n_streams) and block.angles.shape == (0,) for block in blocks)
+    flat = blocks[0].samples.reshape(-1, SIZE)
+    assert np.array_equal(flat[:channels].T, wave[:SIZE]) and np.array_equal(flat[-1], wave[:SIZE, -1])
+    coded = CodedBlock(
+        codes=np.zeros((n_streams, 1, 5), np.uint16), n_layers=1, levels=blocks[0].levels, angles=blocks[0].angles
+    )
+    uneven = blocks[0].samples + np.arange(n_streams * width, dtype=np.float32).reshape(n_streams, width, 1)
+    found = restore_block(uneven, coded, traits, channels)
+    assert found.shape == (SIZE, channels)
+    added = np.arange(channels) + (np.arange(channels) == channels - 1) * (n_streams * width - channels) / 2
+    assert np.allclose(found, wave[:SIZE] + added, atol=1e-5)

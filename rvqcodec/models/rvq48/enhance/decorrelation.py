@@ -45,6 +45,8 @@ class Decorrelation(nn.Module):
 
     def forward(self, spectrum: Spectrum) -> Spectrum:
         """Return the spectrum with random signs for frames of bins that repeat themselves."""
+        if self.bins.start == self.bins.stop:
+            return spectrum
         n_frames = spectrum.n_layers.shape[1]
         share = noise_share(spectrum.pitch.correlation, n_frames) * self.strength[spectrum.n_layers]
         low = spectrum.coefficients[..., self.bins].unflatten(1, (-1, self.merge))
