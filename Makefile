@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: check format test contracts vectors bench
+.PHONY: check format test contracts vectors fuzz bench
 
 check: contracts test  ## all that the continuous integration runs
 
@@ -19,6 +19,10 @@ test:
 
 vectors:  ## new golden vectors: only for a new format version or a new model, never over old ones
 	$(PYTHON) tests/vectors/make.py
+	$(PYTHON) tests/vectors/make_codes.py
+
+fuzz:  ## 10^5 changed files with checksums that hold: some minutes
+	$(PYTHON) tests/hostile/fuzz.py
 
 bench:  ## speed on this machine
 	$(PYTHON) benchmarks/speed.py

@@ -58,12 +58,15 @@ def code(chunks: list[list[np.ndarray]], tables: Tables, entropy: str) -> tuple[
     """Return the seconds that coding chunks [streams][layers, frames] and decoding them took."""
     started, written = time.perf_counter(), []
     for chunk in chunks:
-        coder = LayerCoder(tables, 1024, [codes.shape[1] for codes in chunk], predicting=entropy in ("auto", "network"))
+        predicting, lengths = entropy in ("auto", "network"), [codes.shape[1] for codes in chunk]
+        coder = LayerCoder(tables, [1024] * SPEED_LAYERS, [1] * SPEED_LAYERS, lengths, predicting=predicting)
         written.append([coder.encode([codes[layer] for codes in chunk], entropy) for layer in range(SPEED_LAYERS)])
     between = time.perf_counter()
     for chunk, layers in zip(chunks, written, strict=True):
         predicting = any(mode == 3 for layer in layers for mode, _ in layer)
-        coder = LayerCoder(tables, 1024, [codes.shape[1] for codes in chunk], predicting=predicting)
+        coder = LayerCoder(
+            tables, [1024] * SPEED_LAYERS, [1] * SPEED_LAYERS, [c.shape[1] for c in chunk], predicting=predicting
+        )
         for number, layer in enumerate(layers):
             found = coder.decode([payload for _, payload in layer], [mode for mode, _ in layer])
             if not all(np.array_equal(row, codes[number]) for row, codes in zip(found, chunk, strict=True)):

@@ -2,8 +2,8 @@
 
     import rvqcodec
 
-    codec = rvqcodec.load_codec("rvq48-v4", device="cpu")
-    encoded = codec.encode(wave, n_layers=12)       # wave: float32 [channels, n] at codec.config.sample_rate
+    codec = rvqcodec.load_codec("rvq48", device="cpu")
+    encoded = codec.encode(wave, n_layers=12)       # wave: float32 [channels, n] at codec.traits.sample_rate
     encoded.codes, encoded.levels, encoded.angles   # uint16 [streams, layers, frames], uint8 and uint16 [.., blocks]
     wave = codec.decode(encoded)
 

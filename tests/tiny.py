@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import numpy as np
 
-from rvqcodec.encoded import CodedBlock, Encoded, Signal, gather
+from rvqcodec.encoded import CodedBlock, Encoded, LayerGroup, Signal, gather
 from rvqcodec.formats.entropy.frequencies import TOTAL
 from rvqcodec.formats.entropy.layers import NOTHING, Tables
 from rvqcodec.formats.entropy.network import EntropyNetwork, LayerNetwork
@@ -14,7 +15,7 @@ from rvqcodec.formats.entropy.payload import StaticTables
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
 
-TABLES_ID = "00112233445566ff"
+TABLES_ID = "001122ff"
 
 
 def tiny_config(**changes):
@@ -72,7 +73,7 @@ def tiny_codec(seed=0):
     return codec
 
 
-def make_signal(**changes):
+def make_signal(n_layers=4, codebook_size=16, **changes):
     """Return the signal of `tiny_codec` for stereo at 1000 Hz."""
     values = {
         "model": "tiny",
@@ -81,8 +82,7 @@ def make_signal(**changes):
         "channels": 2,
         "sample_format": 2,
         "rotated": True,
-        "n_layers": 4,
-        "codebook_size": 16,
+        "groups": (LayerGroup(n_layers=n_layers, codebook_size=codebook_size),),
         "model_sample_rate": 800,
         "hop_length": 16,
         "frames_per_block": 50,
@@ -90,23 +90,67 @@ def make_signal(**changes):
     return Signal(**{**values, **changes})
 
 
+TRAITS = {
+    "plain": {},
+    "strides": {
+        "groups": (
+            LayerGroup(n_layers=1, codebook_size=30, stride=4),
+            LayerGroup(n_layers=1, codebook_size=16, stride=2),
+            LayerGroup(n_layers=2, codebook_size=16),
+        ),
+        "frames_per_block": 48,
+        "frame_multiple": 4,
+        "levels": "none",
+        "rotated": False,
+    },
+    "sizes": {
+        "groups": (
+            LayerGroup(n_layers=1, codebook_size=46),
+            LayerGroup(n_layers=1, codebook_size=46, kind="sinusoid"),
+            LayerGroup(n_layers=2, codebook_size=5),
+        ),
+    },
+    "pairs": {"channels": 3, "rotated": False, "channels_per_stream": 2, "levels": "none", "scalable": False},
+    "overlap": {"block_step": 50 * 16 - 24, "levels": "factor", "rotated": False, "channels_per_stream": 2},
+    "multiple": {"frame_multiple": 10, "channels": 1, "rotated": False, "levels": "factor", "block_step": 600},
+}
+"""Signals of models of every kind, as changes to `make_signal`."""
+
+
 def make_encoded(signal, n_samples, seed=0, silent=0.2):
     """Return made-up codes: streams of blocks that are silent with probability `silent`."""
     rng = np.random.default_rng(seed)
-    n_frames, n_blocks = signal.frames_until(n_samples), signal.blocks_until(n_samples)
+    block_frames = signal.block_frames(n_samples)
+    n_frames, n_blocks = int(block_frames.sum()), len(block_frames)
     levels = rng.integers(1, 256, (signal.n_streams, n_blocks)).astype(np.uint8)
     levels[rng.random(levels.shape) < silent] = 0
     shape = (signal.n_streams, signal.n_layers, n_frames)
-    codes = np.minimum(rng.geometric(2.0 / signal.codebook_size, shape) - 1, signal.codebook_size - 1).astype(np.uint16)
-    sounding = np.repeat(levels != 0, signal.frames_per_block, 1)[:, None, :n_frames]
+    sizes = np.array(signal.codebook_sizes)[:, None]
+    codes = np.minimum(rng.geometric(2.0 / sizes, shape) - 1, sizes - 1).astype(np.uint16)
+    for layer, stride in enumerate(signal.strides):
+        codes[:, layer] = np.repeat(codes[:, layer, ::stride], stride, 1)
+    active = np.repeat((levels != 0) | (signal.levels != "rms"), block_frames, 1)[:, None]
     angles = rng.integers(0, 512, n_blocks if signal.rotated else 0).astype(np.uint16)
+    factors = rng.random((signal.n_streams, n_blocks)).astype(np.float32) + np.float32(0.1)
     return Encoded(
         signal=signal,
-        codes=np.where(sounding, codes, 0).astype(np.uint16),
-        levels=levels,
+        codes=np.where(active, codes, 0).astype(np.uint16),
+        levels=levels if signal.levels == "rms" else levels[:0],
         angles=angles,
+        factors=factors if signal.levels == "factor" else factors[:0],
         layers=np.full(n_blocks, signal.n_layers, np.uint8),
         n_samples=n_samples,
+    )
+
+
+def fewer_layers(encoded, n_layers):
+    """Return the first layers of an `Encoded`."""
+    n_layers = min(n_layers, encoded.signal.n_layers)
+    return replace(
+        encoded,
+        signal=encoded.signal.with_layers(n_layers),
+        codes=encoded.codes[:, :n_layers],
+        layers=np.minimum(encoded.layers, n_layers).astype(np.uint8),
     )
 
 
@@ -122,6 +166,12 @@ def make_static(n_layers, codebook_size, seed=0, skew=2.0):
 def make_tables(n_layers, codebook_size, seed=0, skew=2.0):
     """Return `make_static` as all that is known beforehand."""
     return Tables(static=make_static(n_layers, codebook_size, seed, skew))
+
+
+def tables_of_sizes(sizes, seed=0):
+    """Return random static tables of layers of these sizes."""
+    rows = [make_static(1, size, seed + layer).frequencies[0] for layer, size in enumerate(sizes)]
+    return Tables(static=StaticTables(TABLES_ID, rows))
 
 
 def fitting_tables(n_layers):
@@ -152,15 +202,21 @@ def make_layer(generator, strides=(4, 2, 1), size=16, width=6, hidden=5):
     )
 
 
+def network_of_sizes(sizes, seed=0):
+    """Return a random network of layers of these sizes."""
+    generator = np.random.default_rng(seed)
+    return EntropyNetwork("ff0000ff", tuple(make_layer(generator, size=size) for size in sizes), 16)
+
+
 def make_network(seed=0, n_layers=3, **sizes):
     """Return a random network; its layers take turns in their passes."""
     generator = np.random.default_rng(seed)
     strides = [(4, 2, 1), (1,), (1,)]
     layers = tuple(make_layer(generator, strides[i % 3], **sizes) for i in range(n_layers))
-    return EntropyNetwork("0" * 16, layers, 16)
+    return EntropyNetwork("ff0000ff", layers, 16)
 
 
-def write_file(encoded, tables=NOTHING, entropy="auto", chunk_blocks=2, tags=None, source=None):
+def write_file(encoded, tables=NOTHING, entropy="auto", chunk_blocks=2, tags=None, source=None, extras=None):
     """Return an .rvq file as bytes."""
     header = Header(signal=encoded.signal, chunk_blocks=chunk_blocks, table_ids=tables.ids)
     file = io.BytesIO()
@@ -169,7 +225,7 @@ def write_file(encoded, tables=NOTHING, entropy="auto", chunk_blocks=2, tags=Non
     for number, first in enumerate(range(0, len(blocks), chunk_blocks)):
         start, end = header.chunk_start(number), min(encoded.n_samples, header.chunk_start(number + 1))
         writer.write_blocks(blocks[first : first + chunk_blocks], end - start, tables, entropy)
-    writer.finish(tags or {}, source)
+    writer.finish(tags or {}, source, extras)
     assert writer.n_bytes == len(file.getvalue())
     return file.getvalue()
 
@@ -183,7 +239,7 @@ def read_file(data, tables=NOTHING):
 
 def same(one, other):
     """Tell whether two `Encoded` are equal."""
-    arrays = ("codes", "levels", "angles", "layers")
+    arrays = ("codes", "levels", "angles", "factors", "layers", "block_frames")
     equal = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
     return equal and one.signal == other.signal and one.n_samples == other.n_samples
 

@@ -121,8 +121,8 @@ Layers = Annotated[
         "--layers",
         metavar="N",
         rich_help_panel=RATE,
-        show_default="12",
-        help="Layers to code at most; easy frames take fewer.",
+        show_default="the model's: 12 of rvq48",
+        help="Layers to code; easy frames use fewer.",
     ),
 ]
 Bitrate = Annotated[
@@ -133,7 +133,7 @@ Bitrate = Annotated[
         metavar="KBPS",
         rich_help_panel=RATE,
         show_default=False,
-        help="Nominal bitrate of all channels together, instead of layers: the nearest there is.",
+        help="Nominal (highest) bitrate of all channels together, rounded to whole layers; files are smaller.",
     ),
 ]
 Search = Annotated[Effort, typer.Option("--effort", rich_help_panel=RATE, help="Time spent on the search for codes.")]

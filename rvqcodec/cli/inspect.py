@@ -54,7 +54,7 @@ def _info_rows(name: str, about: dict[str, Any]) -> list[tuple[str, str]]:
         ("model", f"{about['model']} ({about['fingerprint']})"),
         ("duration", f"{format_time(about['duration_s'])} ({about['n_samples']} samples)"),
         ("source", f"{about['sample_rate']} Hz, {_channels(about)}"),
-        ("layers", f"{about['n_layers']} of {about['codebook_size']} entries, {about['frame_rate']:g} frames/s"),
+        ("layers", f"{_layers(about)}, {about['frame_rate']:g} frames/s"),
         ("bitrate", f"{about['nominal_kbps']:.2f} kbps nominal, {about['actual_kbps']:.2f} kbps on disk"),
         ("size", f"{format_size(size)} ({size} bytes)"),
         ("entropy", ", ".join(about["entropy"]) or "none"),
@@ -63,6 +63,12 @@ def _info_rows(name: str, about: dict[str, Any]) -> list[tuple[str, str]]:
     if about["source"]:
         rows.append(("encoder", f"{about['source']['encoder']}, effort {about['source']['effort']}"))
     return rows + [(f"tag {key}", value) for key, value in about["tags"].items()]
+
+
+def _layers(about: dict[str, Any]) -> str:
+    groups = about["groups"]
+    sizes = sorted({group["codebook_size"] for group in groups}, reverse=True)
+    return f"{about['n_layers']} of {' and '.join(map(str, sizes))} entries"
 
 
 def _channels(about: dict[str, Any]) -> str:

@@ -93,7 +93,7 @@ def verify_model(name: str, report: Report) -> int:
 
 def _about(model: ModelFile) -> dict[str, Any]:
     traits = model.traits
-    rates = [traits.signal("", "", 1, 1, n).nominal_bitrate / 1000 for n in (1, traits.n_layers)]
+    rates = [traits.signal("", "", traits.sample_rate, 1, n).nominal_bitrate / 1000 for n in (1, traits.n_layers)]
     return {
         "name": model.name,
         "family": model.kind,

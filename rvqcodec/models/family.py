@@ -8,13 +8,12 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rvqcodec.encoded import MAX_FRAMES_PER_BLOCK, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, Signal
+from rvqcodec.encoded import LEVELS, MAX_FRAMES_PER_BLOCK, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, Signal
 from rvqcodec.errors import ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-LEVELS = ("none", "rms", "factor")
 EDGES = ("network", "symmetric")
 MAX_WINDOW_BLOCKS = 64
 
@@ -116,7 +115,7 @@ class Traits:
 
     def layers_for_bitrate(self, kbps: float, channels: int) -> int:
         """Return how many layers give the nominal bitrate nearest to `kbps`, all channels together."""
-        rates = [self.signal("", "", 1, channels, n).nominal_bitrate for n in range(1, self.n_layers + 1)]
+        rates = [self.signal("", "", self.sample_rate, channels, n).nominal_bitrate for n in range(1, self.n_layers + 1)]
         return 1 + min(range(len(rates)), key=lambda index: abs(rates[index] - 1000 * kbps))
 
     def signal(

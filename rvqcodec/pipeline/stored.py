@@ -93,7 +93,8 @@ def transcode(source: BinaryIO, target: BinaryIO, entropy: str) -> RvqWriter:
     writer = RvqWriter(target, replace(reader.header, table_ids=new.ids))
     for chunk in reader.chunks(old):
         writer.write_blocks(list(reader.decoded_blocks(chunk, old)), chunk.head.n_samples, new, entropy)
-    writer.finish(reader.tail.tags if reader.tail else {}, reader.tail.source if reader.tail else None)
+    if reader.tail is not None:
+        writer.finish(reader.tail.tags, reader.tail.source, reader.tail.extras)
     return writer
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -12,29 +14,34 @@ from safetensors import numpy as safetensors
 
 from rvqcodec.errors import ModelError
 
-ID_DIGITS = 16
+ID_DIGITS = 8
+MAX_LAYERS = 64
 
 
-def read_tables(path: Path) -> tuple[str, npt.NDArray[np.uint32]]:
-    """Return the id of a tables file (the first 16 hex digits of its SHA-256) and its frequencies, uint32 [layers, codebook_size].
+def read_tables(path: Path) -> tuple[str, tuple[npt.NDArray[np.uint32], ...]]:
+    """Return the id of a tables file (the first 8 hex digits of its SHA-256) and each layer's frequencies, uint32 [codebook_size].
 
     Raises:
         ModelError: The file is absent or isn't one.
     """
     try:
         data = path.read_bytes()
-        frequencies = safetensors.load(data)["frequencies"]
-    except (OSError, SafetensorError, KeyError) as error:
+        tensors = safetensors.load(data)
+        runs = [tensors["frequencies"]] if "frequencies" in tensors else [tensors[str(i)] for i in range(len(tensors))]
+        layers = tuple(row for run in runs for row in run)
+        if not 1 <= len(layers) <= MAX_LAYERS:
+            raise ModelError(f"{path} has a number of layers that no model has")
+    except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ModelError(f"{path} can't be read as static entropy tables") from error
-    return hashlib.sha256(data).hexdigest()[:ID_DIGITS], frequencies
+    return hashlib.sha256(data).hexdigest()[:ID_DIGITS], layers
 
 
-def write_tables(path: Path, frequencies: npt.NDArray[np.uint32], model: str, fingerprint: str) -> None:
-    """Write the tables of one model.
+def write_tables(path: Path, frequencies: Iterable[npt.NDArray[np.uint32]], model: str, fingerprint: str) -> None:
+    """Write the tables of one model: a matrix for each run of layers of one size.
 
     Args:
         path: Where to.
-        frequencies: uint32 [layers, codebook_size], each >= 1, each row's sum 2^24.
+        frequencies: Each layer's, uint32 [codebook_size], each >= 1, sum 2^24.
         model: The model's name.
         fingerprint: The model's fingerprint.
 
@@ -42,4 +49,5 @@ def write_tables(path: Path, frequencies: npt.NDArray[np.uint32], model: str, fi
         OSError: The file can't be written.
     """
     metadata = {"model": model, "fingerprint": fingerprint, "kind": "static"}
-    path.write_bytes(safetensors.save({"frequencies": np.ascontiguousarray(frequencies, np.uint32)}, metadata))
+    runs = [np.stack(list(rows)).astype(np.uint32) for _, rows in itertools.groupby(frequencies, len)]
+    path.write_bytes(safetensors.save({str(number): run for number, run in enumerate(runs)}, metadata))

@@ -16,9 +16,9 @@ SESSIONS = [
     ("nope", 2, "rvq: no such command 'nope'\nhint: rvq --help shows what there is\n"),
     ("encode", 2, "rvq: missing argument 'IN...'\nhint: rvq encode --help shows what there is\n"),
     ("encode a.wav --layers 6 --bitrate 3", 2, "rvq: --layers and --bitrate exclude each other\n"),
-    ("encode a.wav --layers 25", 2, "rvq: --layers 25: the model has 1 to 24 layers\n"),
-    ("encode a.wav --layers 0", 2, "rvq: --layers 0: the model has 1 to 24 layers\n"),
-    ("encode a.wav --layers -1", 2, "rvq: --layers -1: the model has 1 to 24 layers\n"),
+    ("encode a.wav --layers 25", 2, "rvq: --layers 25: the model rvq48 has 1 to 24 layers\n"),
+    ("encode a.wav --layers 0", 2, "rvq: --layers 0: the model rvq48 has 1 to 24 layers\n"),
+    ("encode a.wav --layers -1", 2, "rvq: --layers -1: the model rvq48 has 1 to 24 layers\n"),
     ("encode a.wav --bitrate nan", 2, "rvq: nan is not a bitrate in kbps\n"),
     ("encode a.wav --chunk 164", 2, "rvq: --chunk 164: a chunk has 1 to 163 seconds\n"),
     (
@@ -43,7 +43,7 @@ SESSIONS = [
     (
         "encode a.wav --model nope",
         6,
-        "rvq: no model is called 'nope'\nhint: known models: rvq48-v1, rvq48-v2, rvq48-v3, rvq48-v4 "
+        "rvq: no model is called 'nope'\nhint: known models: rvq48 "
         "(rvq models list), or the path of a .safetensors file\n",
     ),
     ("decode absent.rvq", 4, "rvq: absent.rvq: no such file or directory\n"),

@@ -183,7 +183,7 @@ def test_outputs_that_cannot_be_written(here, rvq, tree):
     assert result.status == 3 and "3 of 3 files failed" in result.err
     write(here / "in/a.wav", 9.0)
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (700, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600, before[1]))
     try:
         result = rvq("encode", "in", "-o", "out", *FAST, "-qq")
     finally:

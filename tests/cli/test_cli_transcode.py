@@ -31,7 +31,8 @@ def test_modes_are_what_was_asked_for(rvq, files):
     for mode in MODES[:-1]:
         assert about(rvq, files / f"{mode}.rvq")["entropy"] == [mode]
     sizes = {mode: (files / f"{mode}.rvq").stat().st_size for mode in MODES}
-    assert sizes["auto"] == min(sizes.values()) and sizes["network"] < sizes["static"] < sizes["raw"]
+    # the header of auto names the static tables too: 4 bytes
+    assert sizes["auto"] <= min(sizes.values()) + 4 and sizes["network"] < sizes["static"] < sizes["raw"]
 
 
 def test_transcoding_equals_encoding(rvq, files, tmp_path):

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tiny import (
     TABLES_ID,
+    TRAITS,
     Pipe,
+    fewer_layers,
     make_encoded,
     make_network,
     make_signal,
@@ -20,23 +22,25 @@ from tiny import (
     write_file,
 )
 
-from rvqcodec.encoded import gather
+from rvqcodec.encoded import LayerGroup, gather
 from rvqcodec.formats.entropy.frequencies import TOTAL
-from rvqcodec.formats.entropy.layers import NOTHING, LayerCoder, Tables
+from rvqcodec.formats.entropy.layers import NO_TABLES, NOTHING, LayerCoder, Tables
 from rvqcodec.formats.entropy.payload import Mode, StaticTables
 from rvqcodec.formats.rvq.chunk import ChunkHead, Entry, frames_of, pack_head, unpack_head
 from rvqcodec.formats.rvq.fields import Fields, pack_signed, pack_varint
 from rvqcodec.formats.rvq.header import Header, pack_header, unpack_header
 from rvqcodec.formats.rvq.recover import recover
+from rvqcodec.formats.rvq.sections import pack_section
 from rvqcodec.formats.rvq.tail import (
     End,
     Source,
+    end_section_bytes,
     pack_end,
-    pack_index,
+    pack_metadata,
     pack_source,
     pack_tags,
     unpack_end,
-    unpack_index,
+    unpack_metadata,
     unpack_source,
     unpack_tags,
 )
@@ -59,25 +63,52 @@ def test_signed_integers(value):
 
 
 @st.composite
-def headers(draw):
-    channels = draw(st.integers(1, 8))
-    sample_rate, hop = draw(st.integers(1000, 768_000)), draw(st.integers(1, 65_535))
-    frames = draw(st.integers(1, 8192))
-    signal = make_signal(
+def signals(draw):
+    """Return any signal, of any groups, grid and kind of levels."""
+    stride = draw(st.sampled_from([1, 1, 2, 4, 6]))
+    multiple = stride * draw(st.integers(1, 3))
+    frames = multiple * draw(st.integers(1, 8192 // multiple))
+    hop = draw(st.integers(1, 65_535))
+    step = draw(st.one_of(st.just(frames * hop), st.integers(-(-frames * hop // 2), frames * hop)))
+    channels, levels = draw(st.integers(1, 8)), draw(st.sampled_from(["none", "rms", "factor"]))
+    pairs = draw(st.integers(1, 2))
+    sample_rate = draw(st.integers(1000, 768_000))
+    kinds = [draw(st.sampled_from(["vector", "sinusoid"])) for _ in range(3)]
+    groups = [
+        LayerGroup(n_layers=draw(st.integers(1, 20)), codebook_size=draw(st.integers(2, 65_536)), stride=s, kind=kind)
+        for s, kind in zip((stride, stride, 1), kinds, strict=True)
+    ]
+    merged = [group for place, group in enumerate(groups) if not place or not alike(group, groups[place - 1])]
+    return make_signal(
         model=draw(st.text("abz019-", min_size=1, max_size=64)),
         fingerprint=draw(st.binary(min_size=8, max_size=8)).hex(),
         sample_rate=sample_rate,
         channels=channels,
         sample_format=draw(st.integers(0, 6)),
-        rotated=channels == 2 and draw(st.booleans()),
-        n_layers=draw(st.integers(1, 64)),
-        codebook_size=draw(st.integers(2, 65_536)),
-        model_sample_rate=draw(st.integers(1, min(768_000, sample_rate * hop, 524_000 * hop))),
+        rotated=(channels, pairs, levels) == (2, 1, "rms") and draw(st.booleans()),
+        groups=tuple(merged[: draw(st.integers(1, 3))]),
+        model_sample_rate=draw(st.integers(1, min(768_000, sample_rate * min(hop, step), 524_000 * hop))),
         hop_length=hop,
         frames_per_block=frames,
+        frame_multiple=multiple,
+        block_step=step,
+        channels_per_stream=pairs,
+        levels=levels,
+        scalable=draw(st.booleans()),
     )
-    ids = draw(st.lists(st.binary(min_size=8, max_size=8).map(bytes.hex), max_size=4))
-    return Header(signal=signal, chunk_blocks=draw(st.integers(1, 8192 // frames)), table_ids=tuple(ids))
+
+
+def alike(one, other):
+    return dataclasses.replace(one, n_layers=1) == dataclasses.replace(other, n_layers=1)
+
+
+@st.composite
+def headers(draw):
+    signal = draw(signals())
+    name = st.binary(min_size=4, max_size=4).map(bytes.hex).filter(lambda name: name != NO_TABLES)
+    ids = draw(st.sampled_from([(), ("s",), ("s", "n"), (NO_TABLES, "n")]))
+    ids = tuple(draw(name) if part in "sn" else part for part in ids)
+    return Header(signal=signal, chunk_blocks=draw(st.integers(1, 8192 // signal.frames_per_block)), table_ids=ids)
 
 
 @given(headers())
@@ -85,56 +116,63 @@ def test_headers(header):
     assert unpack_header(pack_header(header)) == header
 
 
-@given(headers(), st.integers(1, 1 << 30))
-def test_the_grid_is_consistent(header, number):
+@given(headers(), st.integers(1, 1 << 20), st.integers(0, 1 << 30))
+def test_the_grid_is_consistent(header, number, more):
     signal = header.signal
     start = signal.block_start(number)
-    assert signal.frames_until(start) == number * signal.frames_per_block
     assert signal.blocks_until(start) == number and signal.blocks_until(start + 1) == number + 1
+    if not signal.overlap:
+        assert signal.frames_until(start) == number * signal.frames_per_block
+    number = number // header.chunk_blocks
     whole = header.chunk_start(number + 1) - header.chunk_start(number)
-    assert 0 < frames_of(header, number, 1) <= frames_of(header, number, whole)
-    assert frames_of(header, number, whole) == header.chunk_blocks * signal.frames_per_block <= 8192
+    n_samples = more % whole + 1
+    frames, all_frames = frames_of(header, number, n_samples), frames_of(header, number, whole)
+    assert len(frames) <= len(all_frames) == header.chunk_blocks
+    assert all(0 < one <= other <= signal.frames_per_block for one, other in zip(frames, all_frames, strict=False))
+    assert all(n % signal.frame_multiple == 0 for n in frames)
+    assert set(all_frames[:-2]) <= {signal.frames_per_block}, "only the last two blocks may be short"
 
 
 @given(st.data())
 def test_chunk_heads(data):
     header = Header(signal=make_signal(), chunk_blocks=3)
+    data_number = data.draw(st.integers(0, (1 << 32) - 2))
     n_blocks, n_layers = data.draw(st.integers(1, 3)), data.draw(st.integers(0, 4))
     levels = np.array(
         data.draw(st.lists(st.tuples(*[st.integers(0, 255)] * 2), min_size=n_blocks + 2, max_size=n_blocks + 2))
     )
     entry = st.builds(Entry, st.integers(0, 65_536), st.integers(0, 3), st.integers(0, 65_535))
+    n_samples = data.draw(st.integers(1000 * n_blocks - 999, 1000 * n_blocks))
     n_entries = n_layers * int((levels[1:-1] != 0).any(0).sum())
     angles = data.draw(st.lists(st.integers(0, 511), min_size=n_blocks + 2, max_size=n_blocks + 2))
     head = ChunkHead(
-        number=data.draw(st.integers(0, (1 << 32) - 2)),
+        number=data_number,
         n_layers=n_layers,
-        n_samples=data.draw(st.integers(1000 * n_blocks - 999, 1000 * n_blocks)),
+        n_samples=n_samples,
+        block_frames=frames_of(header, data_number, n_samples),
         levels=levels.astype(np.uint8),
         angles=np.array(angles, np.uint16),
+        factors=np.zeros((0, 2), np.float32),
         entries=tuple(data.draw(st.lists(entry, min_size=n_entries, max_size=n_entries))),
     )
-    packed = pack_head(head)
+    packed = pack_head(head, header)
     found, start = unpack_head(packed + b"payload", header)
     assert repr(found) == repr(head) and start == len(packed)
 
 
-@given(st.integers(0, 1 << 48), U32, st.integers(0, 15), st.binary(min_size=8, max_size=8), U32, U32)
-def test_ends(n_samples, n_chunks, modes, digest, n_index_bytes, n_optional_bytes):
+@given(st.integers(0, 1 << 48), st.lists(st.integers(10, 1 << 24), max_size=50), st.integers(0, 255), U32)
+def test_ends(n_samples, sizes, modes, n_optional_bytes):
     end = End(
-        n_samples=n_samples,
-        n_chunks=n_chunks,
-        modes=modes,
-        digest=digest,
-        n_index_bytes=n_index_bytes,
-        n_optional_bytes=n_optional_bytes,
+        n_samples=n_samples, n_chunks=len(sizes) + 1, modes=modes, sizes=tuple(sizes), n_optional_bytes=n_optional_bytes
     )
-    assert unpack_end(pack_end(end)) == end
+    packed = pack_end(end)
+    assert unpack_end(packed) == end
+    assert end_section_bytes(pack_section(b"END.", packed)) == len(pack_section(b"END.", packed))
 
 
-@given(st.lists(st.integers(13, 1 << 24), max_size=50))
-def test_indexes(sizes):
-    assert unpack_index(pack_index(sizes)) == sizes
+@given(st.dictionaries(st.sampled_from(["bext", "iXML", "cue ", "guan"]), st.binary(max_size=99)))
+def test_metadata(items):
+    assert unpack_metadata(pack_metadata(items)) == items
 
 
 @given(st.dictionaries(TEXT.filter(lambda key: 1 <= len(key.encode()) <= 64), TEXT, max_size=8))
@@ -165,9 +203,9 @@ def coded(draw):
 
 def coded_layer(codes, size, tables, entropy):
     """Return the payload of one layer, after a look at whether it decodes."""
-    ((mode, payload),) = LayerCoder(tables, size, [len(codes)], predicting=False).encode([codes], entropy)
+    ((mode, payload),) = LayerCoder(tables, [size], [1], [len(codes)], predicting=False).encode([codes], entropy)
     assert entropy == "auto" or mode == Mode[entropy.upper()]
-    (decoded,) = LayerCoder(tables, size, [len(codes)], predicting=False).decode([payload], [mode])
+    (decoded,) = LayerCoder(tables, [size], [1], [len(codes)], predicting=False).decode([payload], [mode])
     assert np.array_equal(decoded, codes)
     return payload
 
@@ -199,13 +237,10 @@ def test_a_table_with_all_but_one_count_each_for_one_entry(size, favourite, n_fr
 
 @st.composite
 def files(draw):
-    channels = draw(st.integers(1, 3))
-    signal = make_signal(
-        channels=channels,
-        rotated=channels == 2,
-        n_layers=draw(st.integers(1, 4)),
-        sample_rate=draw(st.sampled_from([1000, 800, 441, 53])),
-    )
+    channels, sample_rate = draw(st.integers(1, 3)), draw(st.sampled_from([1000, 800, 441, 53]))
+    trait = draw(st.sampled_from(["plain", "plain", *TRAITS]))
+    values = {"channels": channels, "rotated": channels == 2} if trait == "plain" else TRAITS[trait]
+    signal = make_signal(**values, sample_rate=sample_rate).with_layers(draw(st.integers(1, 4)))
     n_samples = draw(st.integers(0, 7 * signal.sample_rate))
     encoded = make_encoded(signal, n_samples, seed=draw(st.integers(0, 99)), silent=draw(st.sampled_from([0, 0.4, 1])))
     return encoded, draw(
@@ -236,12 +271,9 @@ def test_an_encoded_and_its_blocks_are_the_same(case, chunk_blocks):
 def test_a_trimmed_file_is_one_with_fewer_layers(case, n_layers, chunk_blocks):
     encoded, tables = case
     n_layers = min(n_layers, encoded.signal.n_layers)
-    fewer = dataclasses.replace(
-        encoded,
-        signal=dataclasses.replace(encoded.signal, n_layers=n_layers),
-        codes=encoded.codes[:, :n_layers],
-        layers=np.full(len(encoded.layers), n_layers, np.uint8),
-    )
+    if not encoded.signal.scalable:
+        return
+    fewer = fewer_layers(encoded, n_layers)
     target = io.BytesIO()
     trim(Pipe(write_file(encoded, tables, chunk_blocks=chunk_blocks)), target, n_layers)
     assert target.getvalue() == write_file(fewer, tables, chunk_blocks=chunk_blocks)

@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny import make_encoded, make_signal, same
+from tiny import TRAITS, make_encoded, make_signal, same
 
-from rvqcodec.encoded import gather
+from rvqcodec.encoded import LayerGroup, gather
 
 ENCODED = make_encoded(make_signal(), 2500)
 
@@ -45,7 +45,10 @@ def test_gather_inverts_blocks(n_samples):
         ({"levels": ENCODED.levels[:1]}, "levels has shape"),
         ({"angles": ENCODED.angles[:0]}, "angles has shape"),
         ({"layers": ENCODED.layers[:1]}, "layers has shape"),
-        ({"n_samples": 2600}, "codes has shape"),
+        ({"n_samples": 2600}, "block_frames contradicts"),
+        ({"n_samples": 3600}, "has shape"),
+        ({"block_frames": ENCODED.block_frames - np.uint16(1)}, "codes has shape"),
+        ({"factors": np.ones((2, 3), np.float32)}, "factors has shape"),
         ({"codes": ENCODED.codes.astype(np.int64)}, "codes is int64, not uint16"),
         ({"levels": ENCODED.levels.astype(np.float32)}, "levels is float32, not uint8"),
         ({"codes": ENCODED.codes + np.uint16(16)}, "codes holds a number that is not below 16"),
@@ -56,3 +59,65 @@ def test_gather_inverts_blocks(n_samples):
 def test_an_encoded_is_checked(changes, message):
     with pytest.raises(ValueError, match=message):
         dataclasses.replace(ENCODED, **changes)
+
+
+@pytest.mark.parametrize("trait", TRAITS)
+@pytest.mark.parametrize("n_samples", [0, 1, 700, 1490, 2500, 2990])
+def test_gather_inverts_blocks_of_any_signal(trait, n_samples):
+    encoded = make_encoded(make_signal(**TRAITS[trait]), n_samples)
+    assert same(gather(encoded.signal, encoded.blocks(), n_samples), encoded)
+
+
+def test_the_grid_of_overlapping_blocks():
+    """EnCodec at 48 kHz: blocks of 48,000 samples, 47,520 apart."""
+    values = {"model_sample_rate": 48_000, "sample_rate": 48_000, "hop_length": 320, "frames_per_block": 150}
+    signal = make_signal(**values, block_step=47_520)
+    assert signal.overlap == 480 and signal.block_start(3) == 3 * 47_520
+    frames = {47_520: [149], 47_521: [149, 1], 48_000: [150, 2], 95_041: [150, 149, 1], 96_000: [150, 150, 3]}
+    for n_samples, expected in frames.items():
+        assert signal.block_frames(n_samples).tolist() == expected
+        assert signal.frames_until(n_samples) == sum(expected) and signal.blocks_until(n_samples) == len(expected)
+
+
+def test_frames_are_a_multiple_where_the_codec_pads():
+    signal = make_signal(**TRAITS["strides"])
+    assert [signal.frames_until(n) for n in (1, 80, 81, 2000)] == [4, 4, 8, 100]
+    assert signal.strides == (4, 2, 1, 1) and signal.codebook_sizes == (30, 16, 16, 16)
+    assert signal.nominal_bitrate == 2 * (5 * 50 // 4 + 4 * 50 // 2 + 2 * 4 * 50) + 1, "exact, and rounded once"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"channels": 9}, "1 to 8 channels"),
+        ({"channels": 1}, "can be rotated"),
+        ({"levels": "none"}, "can be rotated"),
+        ({"channels_per_stream": 2}, "can be rotated"),
+        ({"groups": ()}, "there are 1 to 64"),
+        (
+            {"groups": (LayerGroup(n_layers=1, codebook_size=4), LayerGroup(n_layers=2, codebook_size=4))},
+            "groups differ",
+        ),
+        ({"groups": (LayerGroup(n_layers=1, codebook_size=4, stride=2),)}, "divides the frame multiple"),
+        ({"frame_multiple": 4}, "multiple of the frame multiple"),
+        ({"block_step": 399}, "at most half"),
+        ({"block_step": 801}, "at most half"),
+        ({"sample_rate": 40}, "no shorter than a source sample"),
+        ({"levels": "loud"}, "known kind"),
+        ({"frames_per_block": 8193}, "1 to 8192 frames"),
+    ],
+)
+def test_a_signal_is_checked(changes, message):
+    with pytest.raises(ValueError, match=message):
+        make_signal(**changes)
+
+
+def test_coarse_codes_repeat():
+    encoded = make_encoded(make_signal(**TRAITS["strides"]), 1000)
+    codes = encoded.codes.copy()
+    codes[0, 0, 0] = (int(codes[0, 0, 0]) + 1) % 30
+    with pytest.raises(ValueError, match="stride 4 don't repeat"):
+        dataclasses.replace(encoded, codes=codes)
+    with pytest.raises(ValueError, match="not finite and above 0"):
+        louder = make_encoded(make_signal(**TRAITS["overlap"]), 1000)
+        dataclasses.replace(louder, factors=louder.factors * np.float32(0))

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
-from tiny import TABLES_ID, make_network, make_tables
+from tiny import TABLES_ID, make_network, make_tables, network_of_sizes, tables_of_sizes
 
 from rvqcodec.errors import DamageError, ModelError
-from rvqcodec.formats.entropy.counts import CountModel, earlier
-from rvqcodec.formats.entropy.frequencies import TOTAL, cost_steps
+from rvqcodec.formats.entropy.counts import CountModel, Decoder, Encoder, Weights, earlier
+from rvqcodec.formats.entropy.frequencies import TOTAL
 from rvqcodec.formats.entropy.layers import NO_TABLES, NOTHING, LayerCoder, Tables
 from rvqcodec.formats.entropy.payload import Mode, StaticTables
 
@@ -20,7 +20,7 @@ def u16(*codes):
 
 
 def coder(tables, size, *lengths):
-    return LayerCoder(tables, size, lengths, predicting=True)
+    return LayerCoder(tables, [size] * 4, [1] * 4, lengths, predicting=True)
 
 
 def encoded(streams, tables=ALL, entropy="auto", size=16):
@@ -76,7 +76,7 @@ def test_the_cheaper_mode_is_chosen_by_integers():
     def chosen(codes, tables=SMALL, size=4):
         return coder(tables, size, len(codes)).encode([codes], "auto")[0][0]
 
-    assert SMALL.static.costs.tolist() == [[64, 128, 192, 192]]
+    assert SMALL.static.costs[0].tolist() == [64, 128, 192, 192]
     assert chosen(u16(0, 0, 3)) == Mode.STATIC
     assert chosen(u16(1)) == Mode.RAW, "on a tie the simpler one"
     assert chosen(u16(3, 3, 1)) == Mode.RAW
@@ -104,12 +104,12 @@ def test_what_is_not_at_hand_is_said():
             coder(tables, 4, 2).encode([u16(1, 2)], entropy)
         with pytest.raises(ModelError, match=problem):
             coder(tables, 4, 2).decode([b"\1"], [Mode[entropy.upper()]])
-    absent = Tables(static=SMALL.static, absent=(NO_TABLES, "f" * 16))
-    with pytest.raises(ModelError, match=r"the file names ffffffffffffffff"):
+    absent = Tables(static=SMALL.static, absent=(NO_TABLES, "f" * 8))
+    with pytest.raises(ModelError, match=r"the file names ffffffff"):
         coder(absent, 4, 2).decode([b"\1"], [3])
     assert coder(absent, 4, 2).decode([b"\1"], [2])[0].size == 2, "only what needs it is refused"
     with pytest.raises(ModelError, match="the file names f"):
-        coder(Tables(absent=("f" * 16,)), 4, 2).decode([b"\1"], [2])
+        coder(Tables(absent=("f" * 8,)), 4, 2).decode([b"\1"], [2])
     with pytest.raises(ModelError, match="not at hand"):
         encoded([np.zeros((4, 5), np.uint16)], entropy="network")
 
@@ -130,7 +130,36 @@ def test_no_codes_are_no_bytes():
 
 def test_ids_say_what_they_are_by_their_place():
     assert NOTHING.ids == () and SMALL.ids == (TABLES_ID,)
-    assert ALL.ids == (TABLES_ID, "0" * 16) and Tables(network=make_network()).ids == (NO_TABLES, "0" * 16)
+    assert ALL.ids == (TABLES_ID, "ff0000ff") and Tables(network=make_network()).ids == (NO_TABLES, "ff0000ff")
+
+
+def weights_of(model, codes):
+    """Return all weights of each code by the definition, one list a frame."""
+    found = []
+    for i in range(len(codes)):
+        weights = model.base.copy()
+        for j in range(i):
+            weights[codes[j]] += 16 + 128 * (j > 0 and codes[j - 1] == codes[i - 1])
+            weights[codes[j]] += 256 * (model.below is not None and model.below[j] == model.below[i])
+        found.append(weights)
+    return found
+
+
+@pytest.mark.parametrize("size", [2, 5, 64, 100])
+def test_counts_are_what_is_defined(size):
+    rng = np.random.default_rng(size)
+    codes = (rng.geometric(0.1, 200) % size).astype(np.uint16)
+    for below in (None, (rng.geometric(0.2, 200) % 7).astype(np.uint16)):
+        model = CountModel(np.full(size, TOTAL // size, np.uint32), below)
+        walk = Weights(model.base, below)
+        for code, weights in zip(codes.tolist(), weights_of(model, codes), strict=True):
+            ends = np.cumsum(weights)
+            assert walk.total() == ends[-1] and [walk.of(s) for s in range(size)] == weights.tolist()
+            assert walk.interval(code) == (ends[code] - weights[code], weights[code])
+            for point in {0, int(ends[-1]) - 1, int(ends[code]) - 1, int(ends[code] - weights[code])}:
+                found = int(np.searchsorted(ends, point, "right"))
+                assert walk.find(point) == (found, ends[found] - weights[found])
+            walk.update(code)
 
 
 def test_counts_cost_what_they_code():
@@ -138,13 +167,52 @@ def test_counts_cost_what_they_code():
     codes = (rng.geometric(0.1, 300) % 64).astype(np.uint16)
     for below in (None, (rng.geometric(0.2, 300) % 64).astype(np.uint16)):
         model = CountModel(np.full(64, TOTAL // 64, np.uint32), below)
-        expected, cost = 0, model.cost(codes)
-        for code in codes:
-            shares = model.shares()
-            assert shares.sum(dtype=np.float64) == TOTAL - 64
-            expected += int(cost_steps(np.int64(shares[0, code]) + 1))
-            model.learn(int(code))
-        assert 0 <= cost - expected < 50, "what rounding leaves to the largest isn't counted"
+        exact = sum(64 * np.log2(w.sum() / w[code]) for code, w in zip(codes, weights_of(model, codes), strict=True))
+        assert abs(model.cost(codes) - exact) < 300
+        payload = model.encode(codes)
+        assert exact / 512 - 1 <= len(payload) <= exact / 512 + 1.1
+        assert np.array_equal(model.decode(payload, 300), codes)
+
+
+def test_a_coder_carries():
+    coder, total = Encoder(), (1 << 22) + 7
+    intervals = [(total - 1, 1), *[(total - 2, 1)] * 40, *[(total - 1, 1)] * 9]
+    for below, weight in intervals:
+        coder.write(below, weight, total)
+    decoder = Decoder(coder.finish())
+    for below, weight in intervals:
+        assert below <= decoder.point(total) < below + weight
+        decoder.take(below, weight)
+
+
+def test_damage_of_counts_is_noticed():
+    model = CountModel(np.full(5, TOTAL // 5, np.uint32), None)
+    with pytest.raises(DamageError, match="ends in a zero byte"):
+        model.decode(b"\1\0", 3)
+    with pytest.raises(DamageError, match="a payload is damaged"):
+        for length in range(8, 60):
+            model.decode(b"\xff" * length, 40)
+
+
+def test_layers_of_other_sizes_and_strides():
+    rng = np.random.default_rng(3)
+    sizes, strides = [30, 16, 5], [4, 2, 1]
+    rows = [rng.integers(0, size, 48 // stride).astype(np.uint16) for size, stride in zip(sizes, strides, strict=True)]
+    for entropy in ("raw", "counts", "auto", "static"):
+        tables = tables_of_sizes(sizes)
+        writer, reader = (LayerCoder(tables, sizes, strides, [48], predicting=True) for _ in range(2))
+        for row in rows:
+            ((mode, payload),) = writer.encode([row], entropy)
+            assert np.array_equal(reader.decode([payload], [mode])[0], row)
+    with pytest.raises(ModelError, match="network"):
+        LayerCoder(Tables(network=network_of_sizes(sizes)), sizes, strides, [48], predicting=True).encode(
+            rows[:1], "network"
+        )
+
+
+def test_a_network_predicts_until_a_layer_of_another_size():
+    network = network_of_sizes([30, 16, 5])
+    assert [network.n_fitting(sizes) for sizes in ([30], [30, 16, 5, 5], [30, 5, 5], [16, 16])] == [1, 3, 1, 0]
 
 
 def test_earlier_ones_are_counted():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from rvqcodec.codec.codec import Codec
+from rvqcodec.encoded import LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.layers.convnext import DepthwiseConv
 from rvqcodec.models.rvq48.config import CodecConfig
@@ -125,6 +126,11 @@ def test_decode_returns_the_length_that_was_encoded(codec: Codec) -> None:
 
 def test_a_codec_refuses_a_description_that_contradicts_it(codec: Codec) -> None:
     signal = codec.signal(codec.config.sample_rate, 1, 2)
-    for change in ({"codebook_size": 8}, {"hop_length": 8}, {"n_layers": 5}, {"frames_per_block": 25}):
+    for change in (
+        {"groups": (LayerGroup(n_layers=4, codebook_size=8),)},
+        {"hop_length": 8},
+        {"groups": (LayerGroup(n_layers=5, codebook_size=16),)},
+        {"frames_per_block": 25},
+    ):
         with pytest.raises(ModelError, match="contradicts"):
             codec.check(dataclasses.replace(signal, **change))

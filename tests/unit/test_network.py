@@ -55,7 +55,7 @@ def walk(network, codes):
     for layer, row in enumerate(codes):
         for frames, table in network.read(layer, sums, len(row)):
             found.append(table)
-            network.learn(sums, layer, frames, row[frames])
+            network.update(sums, layer, frames, row[frames])
     return np.concatenate(found)
 
 
@@ -79,7 +79,7 @@ def test_golden_frequencies():
 def test_products_are_the_same_in_every_type_and_grouping(kind, rows):
     generator = np.random.default_rng(4)
     layer = make_layer(generator, (1,), size=64, width=MAX_FAN_IN // 5, hidden=90)
-    network = EntropyNetwork("0" * 16, (layer,), 16)
+    network = EntropyNetwork("0" * 8, (layer,), 16)
     sums = network.start(400)
     sums[:] = generator.integers(-400, 400, sums.shape)
     frames = network.passes(0, 400)[1]
@@ -102,9 +102,9 @@ def test_what_cannot_be_exact_is_refused():
     }
     for problem, part in wrong.items():
         with pytest.raises(ModelError, match=problem):
-            EntropyNetwork("0" * 16, (part,), 16)
+            EntropyNetwork("0" * 8, (part,), 16)
     with pytest.raises(ModelError, match="shift"):
-        EntropyNetwork("0" * 16, (layer,), 0)
+        EntropyNetwork("0" * 8, (layer,), 0)
 
 
 def test_the_compiled_loop_gives_the_same_integers():

@@ -3,7 +3,7 @@ import time
 
 import numpy as np
 import pytest
-from tiny import make_encoded, make_signal, make_tables, read_file, same, write_file
+from tiny import TRAITS, make_encoded, make_signal, make_tables, read_file, same, write_file
 
 from rvqcodec.errors import DamageError, FormatError, ModelError, NotRvqError, TruncatedError
 from rvqcodec.formats.entropy.layers import NOTHING
@@ -19,7 +19,7 @@ ENCODED = make_encoded(make_signal(), 9500, silent=0)
 SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
 DATA = write_file(ENCODED, TABLES, tags={"title": "x"}, source=SOURCE)
 STARTS = [i for i in range(len(DATA)) if DATA[i : i + 4] == b"CODE"]
-HEAD = len(SIGNATURE) + 12 + len(pack_header(Header(signal=make_signal(), chunk_blocks=2, table_ids=TABLES.ids)))
+HEAD = len(SIGNATURE) + 9 + len(pack_header(Header(signal=make_signal(), chunk_blocks=2, table_ids=TABLES.ids)))
 
 
 def saved(data, tables=TABLES):
@@ -134,7 +134,7 @@ def test_tags_that_no_writer_writes_are_dropped():
         (DATA[:HEAD], DamageError),
         (DATA[: HEAD + 20], DamageError),
         (DATA[:12] + b"\xff" + DATA[13:], FormatError),
-        (DATA[:HEAD] + DATA[-41:], DamageError),
+        (DATA[:HEAD] + DATA[DATA.rindex(b"END.") :], DamageError),
     ],
 )
 def test_where_nothing_is_left_that_is_said(data, error):
@@ -167,9 +167,8 @@ def test_a_silent_file_with_a_hole_is_recovered():
 def test_a_forged_end_makes_no_large_file():
     signal = make_signal(channels=8, rotated=False, frames_per_block=1, sample_rate=800)
     header = Header(signal=signal, chunk_blocks=8192)
-    end = End(
-        n_samples=header.chunk_start(4000), n_chunks=4000, modes=0, digest=bytes(8), n_index_bytes=0, n_optional_bytes=0
-    )
+    sizes = (20,) * 3999
+    end = End(n_samples=header.chunk_start(4000), n_chunks=4000, modes=0, sizes=sizes, n_optional_bytes=0)
     start = SIGNATURE + pack_section(b"HEAD", pack_header(header)) + pack_section(b"CODE", lost_chunk(header, 0, 100))
     target = io.BytesIO()
     recover(start + bytes(100_000) + pack_section(b"END.", pack_end(end)), target, NOTHING)
@@ -184,10 +183,11 @@ def test_a_forged_end_makes_no_large_file():
     [
         (b"CODE", 20_000_000),
         (b"END.", 2_000_000),
-        (b"CODE\0\0\0\0\0\1\1", 2_000_000),
-        (b"CODE\0\0\0\0\0\4\xd0\x0f\1\2\3\4\0\0\0\0", 2_000_000),
-        (b"tags\xff\xff\1\0", 2_000_000),
-        (b"INDX\xff\xff\x3f\0", 20_000_000),
+        (b"CODE\0\0\1\1", 2_000_000),
+        (b"CODE\0\0\4\xd0\x0f\1\2\3\4\0\0\0\0", 2_000_000),
+        (b"tags\xff\xff\7", 2_000_000),
+        (b"END.\xff\xff\xff\1", 20_000_000),
+        (b"covr\xff\xff\xff\1", 20_000_000),
     ],
 )
 def test_a_file_full_of_landmarks_is_gone_through_in_seconds(pattern, n_bytes):
@@ -195,3 +195,24 @@ def test_a_file_full_of_landmarks_is_gone_through_in_seconds(pattern, n_bytes):
     data = DATA[: STARTS[1]] + pattern * (n_bytes // len(pattern))
     assert recover(data, io.BytesIO(), TABLES).n_chunks == 1
     assert time.process_time() - start < 10
+
+
+@pytest.mark.parametrize("trait", TRAITS)
+def test_any_signal_is_recovered(trait):
+    signal = make_signal(**TRAITS[trait])
+    encoded = make_encoded(signal, 5200, seed=3, silent=0)
+    extras = {b"covr": b"image"}
+    data = write_file(encoded, entropy="raw", source=SOURCE, extras=extras)
+    assert saved(data, NOTHING)[0] == write_file(encoded, entropy="raw", extras=extras)
+    starts = [i for i in range(len(data)) if data[i : i + 4] == b"CODE"]
+    broken = bytearray(data)
+    broken[starts[1] - 5] ^= 1
+    whole, report = saved(broken, NOTHING)
+    kept = 3 if signal.scalable else 0
+    assert [(loss.number, loss.n_layers) for loss in report.losses] == [(0, kept)]
+    assert read_file(whole).n_samples == 5200
+    lost, report = saved(data[: starts[1]] + data[starts[2] :], NOTHING)
+    assert [loss.number for loss in report.losses] == [1] and read_file(lost).n_samples == 5200
+    cut, report = saved(data[: starts[2]], NOTHING)
+    found = read_file(cut)
+    assert np.array_equal(found.codes, encoded.codes[:, :, : found.codes.shape[2]])

@@ -1,80 +1,97 @@
-import hashlib
-
 import pytest
 
 from rvqcodec.errors import LimitError, TruncatedError
 from rvqcodec.formats.rvq.chunk import Entry
+from rvqcodec.formats.rvq.sections import END as END_TYPE
+from rvqcodec.formats.rvq.sections import pack_section
 from rvqcodec.formats.rvq.tail import (
-    END_BYTES,
     End,
     Source,
     Tally,
+    end_section_bytes,
     pack_end,
-    pack_index,
+    pack_metadata,
     pack_source,
     pack_tags,
     unpack_end,
-    unpack_index,
+    unpack_metadata,
     unpack_source,
     unpack_tags,
 )
 
-END = End(n_samples=10, n_chunks=1, modes=3, digest=b"digest!!", n_index_bytes=14, n_optional_bytes=0)
+END = End(n_samples=1000, n_chunks=3, modes=3, sizes=(100, 90), n_optional_bytes=300)
 SOURCE = Source(n_bytes=1 << 40, digest=bytes(range(16)), effort=4, encoder="rvqcodec 0")
 
 
 def test_an_end_has_these_bytes():
-    packed = pack_end(END)
-    assert len(packed) == END_BYTES
-    assert packed.hex() == "0a000000000000000100000003" + b"digest!!".hex() + "0e00000000000000"
-    assert unpack_end(packed) == END
-
-
-def test_an_end_is_checked():
-    packed = pack_end(END)
-    with pytest.raises(LimitError, match="samples"):
-        unpack_end(b"\xff" * 8 + packed[8:])
-    with pytest.raises(LimitError, match="modes is 16"):
-        unpack_end(packed[:12] + b"\x10" + packed[13:])
-    with pytest.raises(LimitError, match="longer"):
-        unpack_end(packed + b"\0")
-    for n_bytes in range(END_BYTES):
-        with pytest.raises(TruncatedError):
-            unpack_end(packed[:n_bytes])
-
-
-def test_a_tally_hashes_the_checks_in_order():
-    tally = Tally()
-    tally.add(100, [Entry(1, 0, 0x0201), Entry(1, 1, 0x0403)], 40)
-    tally.add(50, [Entry(1, 1, 0x0605)], 30)
-    end = tally.end(20, 10)
-    assert (end.n_samples, end.n_chunks, end.modes) == (150, 2, 0b11)
-    assert end.digest == hashlib.sha256(bytes(range(1, 7))).digest()[:8]
-    assert tally.sizes == [40, 30]
-
-
-def test_an_index_has_these_bytes():
-    assert pack_index([100, 90, 90]).hex() == "03c8011300"
-    for sizes in ([], [100, 90, 90], [13], [1 << 24, 13]):
-        assert unpack_index(pack_index(sizes)) == sizes
+    assert pack_end(END).hex() == "e80703c8011303ac0209"
+    assert unpack_end(pack_end(END)) == END
+    one = End(n_samples=5, n_chunks=1, modes=1, sizes=(), n_optional_bytes=0)
+    assert pack_end(one).hex() == "0501010004" and unpack_end(pack_end(one)) == one
 
 
 @pytest.mark.parametrize(
     ("packed", "error", "message"),
     [
-        ("", TruncatedError, "ends early"),
-        ("02c801", LimitError, "number of chunks|ends early"),
-        ("0218", LimitError, "size that no chunk has"),
-        ("01c70100", LimitError, "size that no chunk has"),
-        ("01c80100", LimitError, "longer"),
-        ("ffffffff0f", LimitError, "number of chunks"),
-        ("01ffffffff7f", LimitError, "size of a chunk"),
-        ("0280010000", LimitError, "longer"),
+        ("ffffffffffffff7f0000000b", LimitError, "samples"),
+        ("0501010005", LimitError, "as long as it says"),
+        ("050101000400", LimitError, "longer"),
+        ("05ffffffff0f01", LimitError, "number of chunks"),
+        ("050212010005", LimitError, "size that no chunk has"),
+        ("0502ffffff7f010008", LimitError, "size of a chunk"),
+        ("0503c801c701010008", LimitError, "size that no chunk has"),
     ],
 )
-def test_an_index_is_checked(packed, error, message):
-    with pytest.raises((error, TruncatedError), match=message):
-        unpack_index(bytes.fromhex(packed))
+def test_an_end_is_checked(packed, error, message):
+    with pytest.raises(error, match=message):
+        unpack_end(bytes.fromhex(packed))
+
+
+def test_a_cut_end_is_refused():
+    packed = pack_end(END)
+    for n_bytes in range(len(packed)):
+        with pytest.raises((TruncatedError, LimitError)):
+            unpack_end(packed[:n_bytes])
+
+
+@pytest.mark.parametrize("n_chunks", [0, 1, 50, 130, 20_000])
+def test_an_end_section_is_found_from_its_end(n_chunks):
+    sizes = tuple(100 + 9 * (number % 7) for number in range(n_chunks - 1))
+    end = End(n_samples=1 << 40, n_chunks=n_chunks, modes=1, sizes=sizes, n_optional_bytes=0)
+    section = pack_section(END_TYPE, pack_end(end))
+    assert end_section_bytes(b"before" + section) == end_section_bytes((b"before" + section)[-8:]) == len(section)
+
+
+@pytest.mark.parametrize("last", [b"", b"abc", b"abcd", b"\0abcd", b"\xff" * 9, b"\xff\xff\xff\x80abcd"])
+def test_bytes_that_are_no_end_are_noticed(last):
+    with pytest.raises(LimitError):
+        end_section_bytes(last)
+
+
+def test_a_tally_adds_up():
+    tally = Tally()
+    tally.add(100, [Entry(1, 0, 0x0201), Entry(1, 1, 0x0403)], 40)
+    tally.add(50, [Entry(1, 1, 0x0605)], 30)
+    assert tally.end(10) == End(n_samples=150, n_chunks=2, modes=0b11, sizes=(40,), n_optional_bytes=10)
+
+
+def test_metadata_has_these_bytes():
+    assert pack_metadata({"iXML": b"<>", "bext": b""}).hex() == "02626578740069584d4c023c3e"
+    assert unpack_metadata(pack_metadata({"cue ": b"\0\1"})) == {"cue ": b"\0\1"}
+
+
+@pytest.mark.parametrize(
+    "packed", ["05", "016265787405", "016265780a00", "01c3a9626500", "026265787400" * 1 + "6265787400", "0000"]
+)
+def test_metadata_is_checked(packed):
+    with pytest.raises((LimitError, TruncatedError)):
+        unpack_metadata(bytes.fromhex(packed))
+
+
+@pytest.mark.parametrize("items", [{"long kind": b""}, {"é123": b""}, {"bext": bytes(1 << 20)}])
+def test_metadata_that_no_reader_takes_is_not_written(items):
+    with pytest.raises(ValueError, match="metadata"):
+        pack_metadata(items)
 
 
 def test_tags_have_these_bytes():

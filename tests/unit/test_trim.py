@@ -1,20 +1,13 @@
-import dataclasses
 import io
 
 import pytest
-from tiny import make_encoded, make_signal, make_tables, write_file
+from tiny import TRAITS, fewer_layers, make_encoded, make_signal, make_tables, tables_of_sizes, write_file
 
-from rvqcodec.errors import DamageError
+from rvqcodec.errors import DamageError, ModelError
 from rvqcodec.formats.rvq.tail import Source
 from rvqcodec.formats.rvq.trim import trim
 
 SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
-
-
-def fewer(encoded, n_layers):
-    signal = dataclasses.replace(encoded.signal, n_layers=n_layers)
-    layers = encoded.layers * 0 + n_layers
-    return dataclasses.replace(encoded, signal=signal, codes=encoded.codes[:, :n_layers], layers=layers)
 
 
 @pytest.mark.parametrize("entropy", ["auto", "raw", "static"])
@@ -24,7 +17,7 @@ def test_a_trimmed_file_equals_one_with_fewer_layers(n_layers, entropy):
     encoded = make_encoded(make_signal(), 6100)
     target = io.BytesIO()
     writer = trim(io.BytesIO(write_file(encoded, tables, entropy, tags={"a": "b"}, source=SOURCE)), target, n_layers)
-    direct = write_file(fewer(encoded, min(4, n_layers)), tables, entropy, tags={"a": "b"}, source=SOURCE)
+    direct = write_file(fewer_layers(encoded, min(4, n_layers)), tables, entropy, tags={"a": "b"}, source=SOURCE)
     assert target.getvalue() == direct
     assert writer.n_bytes == len(direct)
 
@@ -45,4 +38,23 @@ def test_an_empty_file_is_trimmed():
     encoded = make_encoded(make_signal(), 0)
     target = io.BytesIO()
     trim(io.BytesIO(write_file(encoded)), target, 1)
-    assert target.getvalue() == write_file(fewer(encoded, 1))
+    assert target.getvalue() == write_file(fewer_layers(encoded, 1))
+
+
+@pytest.mark.parametrize("trait", [name for name, changes in TRAITS.items() if changes.get("scalable", True)])
+@pytest.mark.parametrize("n_layers", [1, 2, 3, 4])
+def test_any_scalable_signal_is_trimmed(trait, n_layers):
+    encoded = make_encoded(make_signal(**TRAITS[trait]), 3900, seed=2)
+    tables, extras = tables_of_sizes(encoded.signal.codebook_sizes), {b"covr": b"image", b"chan": b"\1"}
+    target = io.BytesIO()
+    trim(io.BytesIO(write_file(encoded, tables, extras=extras)), target, n_layers)
+    assert target.getvalue() == write_file(fewer_layers(encoded, n_layers), tables, extras=extras)
+
+
+def test_codes_that_are_not_scalable_are_not_trimmed():
+    data = write_file(make_encoded(make_signal(**TRAITS["pairs"]), 3000))
+    with pytest.raises(ModelError, match="aren't scalable"):
+        trim(io.BytesIO(data), io.BytesIO(), 3)
+    target = io.BytesIO()
+    trim(io.BytesIO(data), target, 4)
+    assert target.getvalue() == data

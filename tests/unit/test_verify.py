@@ -40,7 +40,7 @@ def test_wrong_codes_under_a_right_crc_are_found_by_decoding():
 
 
 def test_a_summary_says_what_the_file_is():
-    data = write_file(ENCODED, TABLES, tags={"title": "x"}, source=SOURCE)
+    data = write_file(ENCODED, TABLES, tags={"title": "x"}, source=SOURCE, extras={b"covr": b"image"})
     found = summarize(io.BytesIO(data))
     expected = {
         "format_version": "1.0",
@@ -51,7 +51,9 @@ def test_a_summary_says_what_the_file_is():
         "n_samples": 6100,
         "duration_s": 6.1,
         "n_layers": 4,
-        "codebook_size": 16,
+        "groups": [{"n_layers": 4, "codebook_size": 16, "stride": 1, "kind": "vector"}],
+        "scalable": True,
+        "levels": "rms",
         "frame_rate": 50.0,
         "nominal_kbps": 1.6,
         "size_bytes": len(data),
@@ -60,6 +62,7 @@ def test_a_summary_says_what_the_file_is():
         "chunk_s": 2.0,
         "stereo": "rotated",
         "tags": {"title": "x"},
+        "sections": {"covr": 5},
         "source": {"n_bytes": 77, "digest": bytes(range(16)).hex(), "effort": 4, "encoder": "test"},
     }
     assert {key: found[key] for key in expected} == expected

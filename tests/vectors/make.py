@@ -1,6 +1,7 @@
 """Makes golden vectors of a model: `python tests/vectors/make.py [NAME]`. Tests never run this; what exists is never changed.
 
-NAME is a model's name, the path of its weights, or "tiny" (the default), whose weights are made here on the first run. Beside the .rvq
+NAME is a model's name (`rvq48`), the path of its weights, or "tiny" (the default), whose weights are made here on the first run, and with
+which go the files that must fail (`failures.py`). `make_codes.py` makes vectors of codes alone. Beside the .rvq
 files stand `NAME.json` (hashes, and for files that must fail the error) and the decoded waves as NAME-*.npz: int16 `wave`
 [channels, samples] times `scale`.
 """
@@ -18,6 +19,7 @@ import numpy as np
 FOLDER = Path(__file__).parent
 sys.path.insert(0, str(FOLDER.parent))
 
+from failures import make_failures  # noqa: E402
 from tiny import read_file, tiny_codec, write_file  # noqa: E402
 
 from rvqcodec.errors import FormatError  # noqa: E402
@@ -25,7 +27,6 @@ from rvqcodec.formats.entropy.frequencies import TOTAL  # noqa: E402
 from rvqcodec.formats.entropy.layers import NOTHING, Tables  # noqa: E402
 from rvqcodec.formats.entropy.payload import StaticTables  # noqa: E402
 from rvqcodec.formats.rvq.recover import recover  # noqa: E402
-from rvqcodec.formats.rvq.sections import SIGNATURE, pack_section  # noqa: E402
 from rvqcodec.formats.rvq.tail import Source  # noqa: E402
 from rvqcodec.formats.rvq.verify import verify  # noqa: E402
 from rvqcodec.weights.load import load_model, save_model  # noqa: E402
@@ -37,10 +38,12 @@ SOURCE = Source(n_bytes=123, digest=bytes(range(16)), effort=4, encoder="rvqcode
 
 def make_tiny():
     path = FOLDER / "tiny.safetensors"
+    codec = tiny_codec()
     if not path.exists():
-        codec = tiny_codec()
         save_model(codec, path)
-        write_tables(path.with_name("tiny.static.safetensors"), counted_tables(codec), codec.name, codec.fingerprint)
+    tables = path.with_name("tiny.static.safetensors")
+    if not tables.exists():
+        write_tables(tables, counted_tables(codec), codec.name, codec.fingerprint)
     return path
 
 
@@ -79,7 +82,7 @@ def make_files(codec, tables):
     files["raw"] = write_file(stereo, NOTHING, "raw", chunk_blocks=3)
     files["three-channels"] = write_file(three, tables, chunk_blocks=1)
     files["empty"] = write_file(codec.encode(np.zeros((2, 0), np.float32), 4), tables)
-    broken = bytearray(files["stereo"][:-60])
+    broken = bytearray(files["stereo"][:-45])
     starts = [i for i in range(len(broken)) if broken[i : i + 4] == b"CODE"]
     broken[starts[1] - 10] ^= 1
     broken[starts[1] + 9] ^= 1
@@ -87,47 +90,6 @@ def make_files(codec, tables):
     recover(bytes(broken), target, tables)
     files["recovered"] = target.getvalue()
     return files
-
-
-def sections(data):
-    found, position = [], len(SIGNATURE)
-    while position < len(data):
-        length = int.from_bytes(data[position + 4 : position + 8], "little")
-        found.append((data[position : position + 4], data[position + 8 : position + 8 + length]))
-        position += 12 + length
-    return found
-
-
-def joined(found):
-    return SIGNATURE + b"".join(pack_section(kind, payload) for kind, payload in found)
-
-
-def flipped(data, place):
-    return data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-
-
-def make_failures(data):
-    """Return files that must be refused, by name; at least one of each class of error."""
-    parts, code = sections(data), data.index(b"CODE")
-    (kind, head), rest = parts[0], parts[1:]
-    return {
-        "empty-file": b"",
-        "text-mode": data.replace(b"\r\n", b"\n"),
-        "newer-major": joined([(kind, b"\2" + head[1:]), *rest]),
-        "unknown-required": joined([*parts[:-2], (b"NEW.", b"?"), *parts[-2:]]),
-        "nine-channels": joined([(kind, head[:6] + b"\t" + head[7:]), *rest]),
-        "reserved-field": joined([(kind, head[:26] + b"\1" + head[27:]), *rest]),
-        "long-section": data[: code + 4] + b"\xff\xff\xff\x7f" + data[code + 8 :],
-        "bytes-after-the-end": data + b"x",
-        "payload-damaged": flipped(data, code + 120),
-        "head-damaged": flipped(data, code + 12),
-        "header-damaged": flipped(data, 20),
-        "chunks-swapped": joined([parts[0], parts[2], parts[1], *parts[3:]]),
-        "end-contradicts": joined([*parts[:-1], (b"END.", bytes([parts[-1][1][0] ^ 1]) + parts[-1][1][1:])]),
-        "cut-in-a-chunk": data[: code + 100],
-        "cut-before-the-end": data[:-41],
-        "no-header": SIGNATURE,
-    }
 
 
 def write_new(path, data):
@@ -148,15 +110,6 @@ def write_wave(name, wave):
     scale = float(np.abs(wave).max(initial=1e-9)) / 32767
     if not (FOLDER / name).exists():
         np.savez_compressed(FOLDER / name, wave=np.round(wave / scale).astype(np.int16), scale=scale)
-
-
-def make_finished(model):
-    """Write the waves of a model's vectors with its newer calibration, once; those of other endings are of older ones."""
-    codec, tables = load_model(model, "cpu"), Tables(static=StaticTables(*read_tables(model.tables_path)))
-    for path in FOLDER.glob(f"{model.name}-*.npz"):
-        if path.name.count(".") == 1:
-            data = path.with_suffix(".rvq").read_bytes()
-            write_wave(f"{path.stem}.buzz.npz", codec.decode(read_file(data, tables)))
 
 
 def describe_failure(name, data, tables):
@@ -182,7 +135,7 @@ def make_vectors(file, path):
         "must_fail": {},
     }
     if codec.name == "tiny":
-        failures = make_failures(files["stereo"])
+        failures, tables = make_failures()
         found["must_fail"] = {
             f"fail-{key}": describe_failure(f"fail-{key}", data, tables) for key, data in failures.items()
         }
@@ -190,12 +143,11 @@ def make_vectors(file, path):
 
 
 def main(name):
-    file = read_model_file(make_tiny() if name == "tiny" else find_model(name).path, finished=False)
+    file = read_model_file(make_tiny()) if name == "tiny" else find_model(name)
     path = FOLDER / f"{file.name}.json"
-    if not path.exists():
-        make_vectors(file, path)
-    if file.finish_path.is_file():
-        make_finished(find_model(name))
+    if path.exists():
+        raise SystemExit(f"{path.name} exists; vectors are made once for each model")
+    make_vectors(file, path)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ Int64 = npt.NDArray[np.int64]
 Shares = npt.NDArray[np.float32]
 
 
-def share_out(weights: Int64) -> Shares:
+def normalise(weights: Int64) -> Shares:
     """Return frequencies less 1, float32 [n, C], C-contiguous, of weights [n, C]: each f >= 1, each row's sum 2^24.
 
     With r = floor((2^24 - C) 2^24 / sum of w): f = 1 + floor(w r / 2^24), and what is left to 2^24 goes to the first of
@@ -42,7 +42,12 @@ def share_out(weights: Int64) -> Shares:
 
 def cost_steps(frequencies: npt.NDArray[np.integer]) -> Int64:
     """Return ideal code lengths in 1/64 bit, rounded up, of frequencies of any shape: 1536 - floor(log2 f^64), exactly."""
-    return PRECISION * COST_STEPS + 1 - np.searchsorted(_thresholds(), frequencies, "right").astype(np.int64)
+    return PRECISION * COST_STEPS - logarithms(frequencies)
+
+
+def logarithms(numbers: npt.NDArray[np.integer]) -> Int64:
+    """Return floor(64 log2 x), exactly, of whole numbers x from 1 to 2^24."""
+    return np.searchsorted(_thresholds(), numbers, "right").astype(np.int64) - 1
 
 
 @functools.cache

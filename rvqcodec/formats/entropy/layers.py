@@ -22,14 +22,14 @@ from rvqcodec.formats.entropy.payload import (
     unpack_bits,
 )
 
-NO_TABLES = "0" * 16
+NO_TABLES = "0" * 8
 """Stands in a header for tables that a file does without."""
 ENTROPIES = ("auto", *(mode.name.lower() for mode in Mode))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tables:
-    """What was learnt of a model's codes beforehand, as far as it is at hand.
+    """What was known of a model's codes beforehand, as far as it is at hand.
 
     Args:
         static: Frequencies of mode 1, where mode 2 starts too.
@@ -57,19 +57,41 @@ class LayerCoder:
 
     Args:
         tables: What is at hand.
-        codebook_size: Entries of a codebook.
+        codebook_sizes: Entries of each layer's codebook.
+        strides: Frames that a code of each layer stands for.
         lengths: Frames with codes of each stream that has some.
         predicting: Whether a layer may have mode 3, so that the network has to follow.
     """
 
-    def __init__(self, tables: Tables, codebook_size: int, lengths: Sequence[int], *, predicting: bool) -> None:
-        self.tables, self.codebook_size, self.lengths = tables, codebook_size, list(lengths)
+    def __init__(
+        self,
+        tables: Tables,
+        codebook_sizes: Sequence[int],
+        strides: Sequence[int],
+        lengths: Sequence[int],
+        *,
+        predicting: bool,
+    ) -> None:
+        self.tables, self.sizes, self.strides, self.frames = tables, codebook_sizes, strides, list(lengths)
         self.layer = 0
-        self.below: list[Codes | None] = [None] * len(self.lengths)
-        self.network = tables.network if predicting and len(self.lengths) else None
+        self.below: list[Codes | None] = [None] * len(self.frames)
+        usable = predicting and len(self.frames) > 0 and all(stride == 1 for stride in strides)
+        self.network = tables.network if usable else None
+        self.n_predicted = 0
         if self.network is not None:
-            self.starts = np.cumsum([0, *(n + PADDING for n in self.lengths)])
+            self.n_predicted = self.network.n_fitting(codebook_sizes)
+            self.starts = np.cumsum([0, *(n + PADDING for n in self.frames)])
             self.sums = self.network.start(int(self.starts[-1]))
+
+    @property
+    def codebook_size(self) -> int:
+        """Entries of the next layer's codebook."""
+        return self.sizes[self.layer]
+
+    @property
+    def lengths(self) -> list[int]:
+        """Codes of the next layer of each stream."""
+        return [n // self.strides[self.layer] for n in self.frames]
 
     def encode(self, codes: Sequence[Codes], entropy: str) -> list[tuple[Mode, bytes]]:
         """Return mode and payload of the next layer of each stream.
@@ -110,21 +132,23 @@ class LayerCoder:
         for stream, mode in enumerate(modes):
             if stream not in codes:
                 codes[stream] = self._read(Mode(mode), payloads[stream], stream)
-                self._learn(stream, np.arange(self.lengths[stream]), codes[stream])
+                self._update(stream, np.arange(self.lengths[stream]), codes[stream])
         rows = [codes[stream] for stream in range(len(modes))]
         self._next(rows)
         return rows
 
     def _next(self, codes: Sequence[Codes]) -> None:
+        """Go to the next layer, each of whose codes lies above one of this layer's."""
+        strides = self.strides[self.layer : self.layer + 2]
         self.layer += 1
-        self.below = list(codes)
+        self.below = [np.repeat(row, strides[0] // strides[-1]) for row in codes]
 
     def _usable(self, mode: Mode) -> bool:
         """Tell whether what a mode needs is there for this layer."""
         if mode == Mode.STATIC:
             return self.tables.static is not None and self.tables.static.fit(self.layer, self.codebook_size)
         if mode == Mode.NETWORK:
-            return self.network is not None and self.network.fit(self.layer, self.codebook_size)
+            return self.layer < self.n_predicted
         return mode == Mode.RAW or not self._lacks_prior
 
     @property
@@ -144,7 +168,7 @@ class LayerCoder:
     def _cheapest(self, stream: int, codes: Codes, shares: Shares | None) -> Mode:
         costs = {Mode.RAW: len(codes) * (self.codebook_size - 1).bit_length() * COST_STEPS}
         if self.tables.static is not None and self._usable(Mode.STATIC):
-            costs[Mode.STATIC] = int(self.tables.static.costs[self.layer, codes].sum())
+            costs[Mode.STATIC] = int(self.tables.static.costs[self.layer][codes].sum())
         costs[Mode.COUNTS] = self._counts(stream).cost(codes)
         if shares is not None:
             chosen = shares[np.arange(len(codes)), codes[self._order(stream)]]
@@ -154,14 +178,11 @@ class LayerCoder:
     def _payload(self, mode: Mode, stream: int, codes: Codes, shares: Shares | None) -> bytes:
         if mode == Mode.RAW or not codes.size:
             return pack_bits(codes, self.codebook_size)
+        if mode == Mode.COUNTS:
+            return self._counts(stream).encode(codes)
         writer = PayloadWriter()
         if mode == Mode.STATIC and self.tables.static is not None:
             writer.write_static(codes, self.tables.static.models[self.layer])
-        if mode == Mode.COUNTS:
-            counts = self._counts(stream)
-            for place in range(len(codes)):
-                writer.write(codes[place : place + 1], counts.shares())
-                counts.learn(int(codes[place]))
         if mode == Mode.NETWORK and shares is not None:
             writer.write(codes[self._order(stream)], shares)
         return writer.finish()
@@ -174,14 +195,9 @@ class LayerCoder:
             return np.zeros(0, np.uint16)
         if mode == Mode.RAW:
             return unpack_bits(payload, n_frames, self.codebook_size)
-        reader = PayloadReader(payload)
         if mode == Mode.STATIC and self.tables.static is not None:
-            return reader.read_static(n_frames, self.tables.static.models[self.layer])
-        counts, codes = self._counts(stream), np.zeros(n_frames, np.uint16)
-        for place in range(n_frames):
-            codes[place] = reader.read(counts.shares())[0]
-            counts.learn(int(codes[place]))
-        return codes
+            return PayloadReader(payload).read_static(n_frames, self.tables.static.models[self.layer])
+        return self._counts(stream).decode(payload, n_frames)
 
     def _counts(self, stream: int) -> CountModel:
         static = self.tables.static
@@ -201,7 +217,7 @@ class LayerCoder:
         return np.concatenate(self._passes(stream))
 
     def _predicted(self, codes: Sequence[Codes]) -> list[Shares]:
-        """Return what the network says of each stream's codes [frames, codebook_size], in its order, and learn them."""
+        """Return what the network says of each stream's codes [frames, codebook_size], in its order, and update it with them."""
         passes = [self._passes(stream) for stream in range(len(codes))]
         found: list[list[Shares]] = [[] for _ in codes]
         for number in range(len(passes[0])):
@@ -209,7 +225,7 @@ class LayerCoder:
             for stream, part in parts.items():
                 found[stream].append(part)
                 frames = passes[stream][number]
-                self._learn(stream, frames, codes[stream][frames])
+                self._update(stream, frames, codes[stream][frames])
         return [np.concatenate(parts) for parts in found]
 
     def _read_predicted(self, payloads: dict[int, bytes]) -> dict[int, Codes]:
@@ -218,10 +234,10 @@ class LayerCoder:
         codes = {stream: np.zeros(self.lengths[stream], np.uint16) for stream in payloads}
         passes = {stream: self._passes(stream) for stream in payloads}
         for number in range(max(map(len, passes.values()), default=0)):
-            wanted = {stream: passes[stream][number] for stream in payloads}
-            for stream, shares in self._predict(number, wanted).items():
-                codes[stream][wanted[stream]] = readers[stream].read(shares)
-                self._learn(stream, wanted[stream], codes[stream][wanted[stream]])
+            frames = {stream: passes[stream][number] for stream in payloads}
+            for stream, shares in self._predict(number, frames).items():
+                codes[stream][frames[stream]] = readers[stream].read(shares)
+                self._update(stream, frames[stream], codes[stream][frames[stream]])
         return codes
 
     def _predict(self, number: int, frames: dict[int, Int64]) -> dict[int, Shares]:
@@ -233,6 +249,6 @@ class LayerCoder:
         ends = np.cumsum([len(chosen) for chosen in frames.values()])[:-1]
         return dict(zip(frames, np.split(shares, ends), strict=True))
 
-    def _learn(self, stream: int, frames: Int64, codes: Codes) -> None:
-        if self.network is not None and self.network.fit(self.layer, self.codebook_size):
-            self.network.learn(self.sums, self.layer, self.starts[stream] + frames, codes)
+    def _update(self, stream: int, frames: Int64, codes: Codes) -> None:
+        if self.network is not None and self.layer < self.n_predicted:
+            self.network.update(self.sums, self.layer, self.starts[stream] + frames, codes)

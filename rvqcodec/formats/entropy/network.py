@@ -11,8 +11,9 @@ float32 matrix products are exact in any order (`MAX_FAN_IN`). Floats only carry
 from __future__ import annotations
 
 import functools
+import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +23,7 @@ import numpy.typing as npt
 from rvqcodec.encoded import Codes
 from rvqcodec.errors import ModelError
 from rvqcodec.formats.entropy import fast
-from rvqcodec.formats.entropy.frequencies import Shares, share_out
+from rvqcodec.formats.entropy.frequencies import Shares, normalise
 
 LIMIT = 127
 MAX_FAN_IN = ((1 << 24) - 1) // (LIMIT * LIMIT)
@@ -100,13 +101,15 @@ class EntropyNetwork:
     def __post_init__(self) -> None:
         if not self.layers or not 1 <= self.shift <= MAX_SHIFT:
             raise ModelError("an entropy network has layers, and a shift of 1 to 40 bits")
-        size, width = self.layers[0].embedding.shape
+        width = self.layers[0].embedding.shape[-1]
         for layer in self.layers:
-            _check(layer, size, width)
+            _check(layer, len(layer.embedding), width)
 
-    def fit(self, layer: int, codebook_size: int) -> bool:
-        """Tell whether there is a prediction of a layer, of that many entries."""
-        return layer < len(self.layers) and len(self.layers[0].embedding) == codebook_size
+    def n_fitting(self, codebook_sizes: Sequence[int]) -> int:
+        """Return of how many layers there is a prediction: from the coarsest on, until one has another number of entries."""
+        pairs = zip(self.layers, codebook_sizes, strict=False)
+        fitting = itertools.takewhile(lambda pair: len(pair[0].embedding) == pair[1], pairs)
+        return sum(1 for _ in fitting)
 
     def start(self, n_frames: int) -> Sums:
         """Return the sums of a stream of which nothing is known, int32 [n_frames and the padding on both sides, width]."""
@@ -117,7 +120,7 @@ class EntropyNetwork:
         strides, frames = self.layers[layer].strides, np.arange(n_frames)
         return [frames[:: 2 * strides[0]], *(frames[stride :: 2 * stride] for stride in strides)]
 
-    def learn(self, sums: Sums, layer: int, frames: Int64, codes: Codes) -> None:
+    def update(self, sums: Sums, layer: int, frames: Int64, codes: Codes) -> None:
         """Add what the codes [n] of some frames [n] of a layer tell to the sums."""
         sums[frames + PADDING] += self.layers[layer].embedding[codes]
 
@@ -137,9 +140,9 @@ class EntropyNetwork:
         seen = known[near].reshape(len(frames), N_OFFSETS * known.shape[1])
         product = (seen @ hidden[number]).astype(np.int64)
         active = (product * part.hidden_scale[number] + part.hidden_bias[number] >> self.shift).clip(0, LIMIT)
-        return self._share_out(part, active.astype(np.float32))
+        return self._normalise(part, active.astype(np.float32))
 
-    def _share_out(self, part: LayerNetwork, active: npt.NDArray[np.float32]) -> Shares:
+    def _normalise(self, part: LayerNetwork, active: npt.NDArray[np.float32]) -> Shares:
         """Return integer frequencies less 1, [n, codebook_size], of a hidden layer [n, hidden]."""
         output = part.matrices[1]
         kernel = fast.compiled(len(active))
@@ -155,7 +158,7 @@ class EntropyNetwork:
         return shares
 
     def read(self, layer: int, sums: Sums, n_frames: int) -> Iterator[tuple[Int64, Shares]]:
-        """Yield frames and frequencies less 1 of each pass; what was decoded must be learnt before the next is asked for."""
+        """Yield frames and frequencies less 1 of each pass; `update` must be called with its codes before the next."""
         for number, frames in enumerate(self.passes(layer, n_frames)):
             if len(frames):
                 yield frames, self.predict(sums, layer, number, frames)
@@ -171,10 +174,10 @@ def offsets(strides: tuple[int, ...], number: int) -> Int64:
 def frequencies(logarithms: Int64) -> Shares:
     """Return integer frequencies less 1, float32 [n, C], of logarithms [n, C] in 1/64 of base 2.
 
-    The weights that are shared out are floor(2^20 x 2^(l - largest l)).
+    The weights that are normalised are floor(2^20 x 2^(l - largest l)).
     """
     below = logarithms.max(1, keepdims=True) - logarithms
-    return share_out(powers().take(below, mode="clip"))  # past the end is 0, as the last is
+    return normalise(powers().take(below, mode="clip"))  # past the end is 0, as the last is
 
 
 @functools.cache

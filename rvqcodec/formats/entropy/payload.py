@@ -46,36 +46,39 @@ class StaticTables:
 
     Args:
         id: Names the tables in a file's header: 16 hex digits.
-        frequencies: uint32 [layers, codebook_size], each >= 1, each row's sum 2^24.
+        frequencies: One array a layer, uint32 [codebook_size], each >= 1, sum 2^24; a matrix will do.
 
     Raises:
         ModelError: The frequencies break a rule.
     """
 
     id: str
-    frequencies: Frequencies
+    frequencies: tuple[Frequencies, ...]
 
     def __post_init__(self) -> None:
-        table = self.frequencies
-        if table.ndim != 2 or table.dtype != np.uint32 or table.shape[1] < 2 or (table < 1).any():
-            raise ModelError("static entropy tables must be positive uint32 numbers [layers, codebook_size]")
-        if (table.sum(1, dtype=np.uint64) != TOTAL).any():
-            raise ModelError("static entropy tables must sum to 2^24 in each layer")
+        object.__setattr__(self, "frequencies", tuple(self.frequencies))
+        for row in self.frequencies:
+            if row.ndim != 1 or row.dtype != np.uint32 or len(row) < 2 or (row < 1).any():
+                raise ModelError(
+                    "static entropy tables must be positive uint32 numbers, a row of at least 2 for each layer"
+                )
+            if row.sum(dtype=np.uint64) != TOTAL:
+                raise ModelError("static entropy tables must sum to 2^24 in each layer")
 
     def fit(self, layer: int, codebook_size: int) -> bool:
         """Tell whether there is a table for a layer, of that many entries."""
-        return layer < len(self.frequencies) and self.frequencies.shape[1] == codebook_size
+        return layer < len(self.frequencies) and len(self.frequencies[layer]) == codebook_size
 
     @functools.cached_property
     def models(self) -> list[Any]:
         """The tables as constriction's models, one a layer."""
-        shares = np.ascontiguousarray((self.frequencies - 1).astype(np.float32))
+        shares = [np.ascontiguousarray((row - 1).astype(np.float32)) for row in self.frequencies]
         return [constriction.stream.model.Categorical(row, perfect=False) for row in shares]
 
     @functools.cached_property
-    def costs(self) -> npt.NDArray[np.int64]:
-        """Ideal code lengths in 1/64 bit, rounded up, [layers, codebook_size]."""
-        return cost_steps(self.frequencies)
+    def costs(self) -> list[npt.NDArray[np.int64]]:
+        """Ideal code lengths in 1/64 bit, rounded up, one array [codebook_size] a layer."""
+        return [cost_steps(row) for row in self.frequencies]
 
 
 def code_check(codes: Codes) -> int:
@@ -93,11 +96,13 @@ def unpack_bits(payload: bytes, n_frames: int, codebook_size: int) -> Codes:
     """Return the codes, uint16 [n_frames], of a raw payload.
 
     Raises:
-        DamageError: It has another length, or a code isn't in its codebook.
+        DamageError: It has another length, doesn't end in zeros, or a code isn't in its codebook.
     """
     width = _width(codebook_size)
     if len(payload) != -(-n_frames * width // 8):
         raise DamageError("a raw payload has the wrong length")
+    if payload and payload[-1] & (1 << -n_frames * width % 8) - 1:
+        raise DamageError("a raw payload ends in bits that aren't 0")
     bits = np.unpackbits(np.frombuffer(payload, np.uint8), count=n_frames * width).reshape(n_frames, width)
     codes: Codes = (bits.astype(np.uint16) << np.arange(width - 1, -1, -1, dtype=np.uint16)).sum(1, dtype=np.uint16)
     if codes.size and int(codes.max()) >= codebook_size:
@@ -125,24 +130,42 @@ class PayloadWriter:
         self._encoder.encode(np.ascontiguousarray(codes, np.int32), model)
 
     def finish(self) -> bytes:
-        """Return the shortest payload that decodes to the codes: bytes, high byte first, zeros implied at the end.
+        """Return the shortest payload that decodes to the codes.
 
-        constriction seals a stream with whole words, 17 bits on average; of those, 14 prove to be unnecessary: any number
-        in the coder's last interval will do.
+        constriction seals a stream with whole words, 17 bits on average, of which 14 prove to be unnecessary.
         """
         sealed: bytes = self._encoder.get_compressed().astype(">u4").tobytes()
         n_words, (lower, size) = self._encoder.pos()
-        n_bytes_exact = WORD_BYTES * (n_words + STATE_WORDS)
-        value = int.from_bytes(sealed, "big")
-        exact = value << 8 * (n_bytes_exact - len(sealed))
-        first = exact - (exact - lower) % (1 << 64)
-        for n_bytes in range(max(0, len(sealed) - WORD_BYTES), len(sealed)):
-            below = value >> 8 * (len(sealed) - n_bytes)
-            for short in (below, below + 1):
-                fits = first <= short << 8 * (n_bytes_exact - n_bytes) < first + size
-                if fits and short < 1 << 8 * n_bytes:
-                    return short.to_bytes(n_bytes, "big").rstrip(b"\0")
-        return sealed.rstrip(b"\0")
+        n_bytes = WORD_BYTES * (n_words + STATE_WORDS)
+        inside = int.from_bytes(sealed, "big") << 8 * (n_bytes - len(sealed))
+        return shortest(inside - (inside - lower) % (1 << 64), size, n_bytes)
+
+
+def shortest(lower: int, size: int, n_bytes: int) -> bytes:
+    """Return the shortest value in a coder's final interval, of equals the lowest: high byte first, zeros implied at its end.
+
+    Args:
+        lower: Start of the interval, a number of `n_bytes` bytes.
+        size: Its size; any number in it decodes to the codes.
+        n_bytes: Bytes of the code space.
+    """
+    n_dropped = (size.bit_length() - 1) // 8
+    while n_dropped < n_bytes and -(-lower >> 8 * n_dropped + 8) << 8 * n_dropped + 8 < lower + size:
+        n_dropped += 1
+    value = -(-lower >> 8 * n_dropped)
+    return value.to_bytes(n_bytes - n_dropped, "big").rstrip(b"\0")
+
+
+def words_of(payload: bytes) -> npt.NDArray[np.uint32]:
+    """Return a payload as words, with enough zeros after it for a decoder to start.
+
+    Raises:
+        DamageError: It ends in a zero byte, which no encoder writes.
+    """
+    if payload.endswith(b"\0"):
+        raise DamageError("a payload ends in a zero byte")
+    padding = -len(payload) % WORD_BYTES + STATE_WORDS * WORD_BYTES
+    return np.frombuffer(payload + bytes(padding), ">u4").astype(np.uint32)
 
 
 class PayloadReader:
@@ -153,10 +176,7 @@ class PayloadReader:
     """
 
     def __init__(self, payload: bytes) -> None:
-        if payload.endswith(b"\0"):
-            raise DamageError("a payload ends in a zero byte")
-        padding = -len(payload) % WORD_BYTES + STATE_WORDS * WORD_BYTES
-        self._decoder = queue.RangeDecoder(np.frombuffer(payload + bytes(padding), ">u4").astype(np.uint32))
+        self._decoder = queue.RangeDecoder(words_of(payload))
 
     def read(self, shares: Shares) -> Codes:
         """Return codes, uint16 [n], each coded with its own frequencies less 1, float32 [n, codebook_size]."""

@@ -4,21 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rvqcodec.encoded import MAX_CHANNELS, MAX_SAMPLE_RATE, Signal
+from rvqcodec.encoded import (
+    KINDS,
+    LEVELS,
+    MAX_CHANNELS,
+    MAX_CODEBOOK_SIZE,
+    MAX_FRAME_MULTIPLE,
+    MAX_LAYERS,
+    MAX_SAMPLE_RATE,
+    LayerGroup,
+    Signal,
+)
 from rvqcodec.errors import LimitError, VersionError
-from rvqcodec.formats.rvq.fields import Fields
+from rvqcodec.formats.entropy.layers import NO_TABLES
+from rvqcodec.formats.rvq.fields import Fields, pack_varint
 
 MAJOR, MINOR = 1, 0
-MAX_LAYERS = 64
 MAX_CHUNK_FRAMES = 8192
 MAX_SAMPLE_FORMAT = 6
-MAX_TABLES = 4
 MAX_NAME_BYTES = 64
+ID_BYTES = len(NO_TABLES) // 2
+LEVELS_MASK, ROTATED, SCALABLE, PAIRS, STATIC, NETWORK = 3, 4, 8, 16, 32, 64
+"""Bits of the header's flags; the lowest two tell the kind of levels, the highest is reserved."""
+KIND_SHIFT, LAST_GROUP = 6, 128
+"""Bits of a group's first byte above its layers less 1: its kind, and whether it is the last."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Header:
-    """The signal, the blocks of a chunk, and the ids of the entropy tables that the file may use (16 hex digits)."""
+    """The signal, the blocks of a chunk, and the ids of the entropy tables that the file may use (8 hex digits).
+
+    `table_ids` are those of the static tables and of the network, `NO_TABLES` for none; or of static tables alone; or none.
+    """
 
     signal: Signal
     chunk_blocks: int
@@ -42,33 +59,48 @@ class Header:
 
     def with_layers(self, n_layers: int) -> Header:
         """Return the header of the same file with fewer layers."""
-        return replace(self, signal=replace(self.signal, n_layers=n_layers))
+        return replace(self, signal=self.signal.with_layers(n_layers))
 
 
 def pack_header(header: Header) -> bytes:
     """Return the payload of the section HEAD (SPEC.md, section 3), with no newer minor version than what it holds."""
     signal = header.signal
     name = signal.model.encode()
-    fields = (
-        (MAJOR, 1),
-        (min(header.minor, MINOR), 1),
-        (signal.sample_rate, 4),
-        (signal.channels, 1),
-        (signal.sample_format, 1),
-        (int(signal.rotated), 1),
-        (signal.n_layers, 1),
-        (signal.codebook_size - 1, 2),
-        (signal.model_sample_rate, 4),
-        (signal.hop_length, 2),
-        (signal.frames_per_block, 2),
-        (header.chunk_blocks, 2),
-        (signal.nominal_bitrate, 4),
-        (0, 2),
+    ids = [bytes.fromhex(name) for name in header.table_ids]
+    static, network = (place < len(ids) and any(ids[place]) for place in (0, 1))
+    flags = LEVELS.index(signal.levels) | ROTATED * signal.rotated | SCALABLE * signal.scalable
+    flags |= PAIRS * (signal.channels_per_stream == 2) | STATIC * static | NETWORK * network
+    numbers = (
+        signal.model_sample_rate,
+        0 if signal.sample_rate == signal.model_sample_rate else signal.sample_rate,
+        signal.hop_length,
+        signal.frames_per_block,
+        signal.frame_multiple,
+        signal.overlap,
+        header.chunk_blocks,
     )
-    packed = b"".join(value.to_bytes(size, "little") for value, size in fields)
-    tables = b"".join(map(bytes.fromhex, header.table_ids))
-    ids = bytes([len(header.table_ids)]) + tables
-    return packed + bytes.fromhex(signal.fingerprint) + ids + bytes([len(name)]) + name
+    return b"".join(
+        (
+            bytes([MAJOR, min(header.minor, MINOR), flags, signal.channels - 1 | signal.sample_format << 4]),
+            *map(pack_varint, numbers),
+            _pack_groups(signal),
+            bytes.fromhex(signal.fingerprint),
+            *(name for name in ids if any(name)),
+            pack_varint(len(name)),
+            name,
+        )
+    )
+
+
+def _pack_groups(signal: Signal) -> bytes:
+    packed = bytearray()
+    for place, group in enumerate(signal.groups, 1):
+        first = group.n_layers - 1 | KINDS.index(group.kind) << KIND_SHIFT
+        packed.append(first | LAST_GROUP * (place == len(signal.groups)))
+        packed += pack_varint(group.codebook_size - 1)
+        if signal.frame_multiple > 1:
+            packed.append(group.stride)
+    return bytes(packed)
 
 
 def unpack_header(payload: bytes) -> Header:
@@ -85,40 +117,62 @@ def unpack_header(payload: bytes) -> Header:
         raise VersionError(
             f"the file has version {major} of the format, this program reads version {MAJOR}", "upgrade rvqcodec"
         )
-    sample_rate = fields.unsigned(4, "sample rate", 1, MAX_SAMPLE_RATE)
-    channels = fields.unsigned(1, "channels", 1, MAX_CHANNELS)
-    sample_format = fields.unsigned(1, "sample format", 0, MAX_SAMPLE_FORMAT)
-    rotated = fields.unsigned(1, "stereo", 0, int(channels == 2))
-    n_layers = fields.unsigned(1, "layers", 1, MAX_LAYERS)
-    codebook_size = fields.unsigned(2, "codebook size", 1) + 1
-    model_rate = fields.unsigned(4, "model sample rate", 1, MAX_SAMPLE_RATE)
-    hop_length = fields.unsigned(2, "hop length", 1)
-    frames_per_block = fields.unsigned(2, "frames per block", 1, MAX_CHUNK_FRAMES)
-    chunk_blocks = fields.unsigned(2, "blocks per chunk", 1, MAX_CHUNK_FRAMES // frames_per_block)
-    bitrate = fields.unsigned(4, "nominal bitrate")
-    fields.unsigned(2, "reserved field", 0, 0)
-    if sample_rate * hop_length < model_rate:
-        raise LimitError("the header's frames are shorter than a source sample")
+    flags = fields.unsigned(1, "flags", 0, 2 * NETWORK - 1)
+    if flags & LEVELS_MASK >= len(LEVELS):
+        raise LimitError("the header: kind of levels is 3, outside 0 to 2")
+    source = fields.unsigned(1, "channels and sample format")
+    if source & 15 >= MAX_CHANNELS or source >> 4 > MAX_SAMPLE_FORMAT:
+        raise LimitError(f"the header: {(source & 15) + 1} channels of sample format {source >> 4}")
+    model_rate = fields.varint("model sample rate", 1, MAX_SAMPLE_RATE)
+    sample_rate = fields.varint("sample rate", 0, MAX_SAMPLE_RATE) or model_rate
+    hop_length = fields.varint("hop length", 1, (1 << 16) - 1)
+    frames_per_block = fields.varint("frames per block", 1, MAX_CHUNK_FRAMES)
+    frame_multiple = fields.varint("frame multiple", 1, MAX_FRAME_MULTIPLE)
+    overlap = fields.varint("overlap", 0, frames_per_block * hop_length // 2)
+    chunk_blocks = fields.varint("blocks per chunk", 1, MAX_CHUNK_FRAMES // frames_per_block)
+    groups = _unpack_groups(fields, frame_multiple)
     fingerprint = fields.take(8).hex()
-    table_ids = tuple(fields.take(8).hex() for _ in range(fields.unsigned(1, "number of tables", 0, MAX_TABLES)))
-    name = fields.text(fields.unsigned(1, "length of the model's name", 1, MAX_NAME_BYTES), "model name")
+    static, network = (fields.take(ID_BYTES).hex() if flags & bit else NO_TABLES for bit in (STATIC, NETWORK))
+    name = fields.text(fields.varint("length of the model's name", 1, MAX_NAME_BYTES), "model name")
     if minor <= MINOR:
         fields.finish()
-    signal = Signal(
-        model=name,
-        fingerprint=fingerprint,
-        sample_rate=sample_rate,
-        channels=channels,
-        sample_format=sample_format,
-        rotated=bool(rotated),
-        n_layers=n_layers,
-        codebook_size=codebook_size,
-        model_sample_rate=model_rate,
-        hop_length=hop_length,
-        frames_per_block=frames_per_block,
-    )
-    if signal.nominal_bitrate != bitrate:
-        raise LimitError(f"the header's nominal bitrate is {bitrate}, its other fields give {signal.nominal_bitrate}")
     if not name.isprintable():
         raise LimitError("the header's model name is not printable")
-    return Header(signal=signal, chunk_blocks=chunk_blocks, table_ids=table_ids, minor=minor)
+    if (flags & STATIC and static == NO_TABLES) or (flags & NETWORK and network == NO_TABLES):
+        raise LimitError("the header: an id of entropy tables is 0")
+    try:
+        signal = Signal(
+            model=name,
+            fingerprint=fingerprint,
+            sample_rate=sample_rate,
+            channels=(source & 15) + 1,
+            sample_format=source >> 4,
+            rotated=bool(flags & ROTATED),
+            groups=groups,
+            model_sample_rate=model_rate,
+            hop_length=hop_length,
+            frames_per_block=frames_per_block,
+            frame_multiple=frame_multiple,
+            block_step=frames_per_block * hop_length - overlap,
+            channels_per_stream=2 if flags & PAIRS else 1,
+            levels=LEVELS[flags & LEVELS_MASK],
+            scalable=bool(flags & SCALABLE),
+        )
+    except ValueError as error:
+        raise LimitError(f"the header: {error}") from error
+    ids = (static, network) if flags & NETWORK else (static,) if flags & STATIC else ()
+    return Header(signal=signal, chunk_blocks=chunk_blocks, table_ids=ids, minor=minor)
+
+
+def _unpack_groups(fields: Fields, frame_multiple: int) -> tuple[LayerGroup, ...]:
+    groups: list[LayerGroup] = []
+    first = 0
+    while not first & LAST_GROUP:
+        if len(groups) == MAX_LAYERS:
+            raise LimitError(f"the header: more than {MAX_LAYERS} groups of layers")
+        first = fields.unsigned(1, "layers")
+        size = fields.varint("codebook size", 1, MAX_CODEBOOK_SIZE - 1) + 1
+        stride = fields.unsigned(1, "stride", 1) if frame_multiple > 1 else 1
+        kind = KINDS[first >> KIND_SHIFT & 1]
+        groups.append(LayerGroup(n_layers=(first & 63) + 1, codebook_size=size, stride=stride, kind=kind))
+    return tuple(groups)

@@ -19,16 +19,34 @@ from rvqcodec.formats.rvq.chunk import (
     pack_head,
     unpack_head,
 )
+from rvqcodec.formats.rvq.fields import pack_varint
 from rvqcodec.formats.rvq.header import Header
-from rvqcodec.formats.rvq.sections import CODE, END, FRAME_BYTES, LIMITS, TAGS, Section, crc32c, read_section
+from rvqcodec.formats.rvq.sections import (
+    CODE,
+    CRC_BYTES,
+    END,
+    LIMITS,
+    MAX_LENGTH_BYTES,
+    METADATA,
+    MIN_FRAME_BYTES,
+    OPTIONAL,
+    SOURCE,
+    TAGS,
+    TYPE_BYTES,
+    Section,
+    crc32c,
+    frame_bytes,
+    read_section,
+    unpack_frame,
+)
 from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
-from rvqcodec.formats.rvq.tail import End, unpack_end, unpack_tags
+from rvqcodec.formats.rvq.tail import End, unpack_end, unpack_metadata, unpack_tags
 
 EXPANSION = 8
 """How many times larger than what was read the lost chunks may become that are written in its place."""
 PATIENCE_BYTES = 1 << 20
 """Bytes that may be looked at in vain, byte by byte, before the scan takes larger steps: a second of work."""
-LANDMARK = re.compile(rb"CODE|tags|srce|INDX|END\.")
+LANDMARK = re.compile(rb"CODE|tags|chan|covr|meta|srce|END\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +61,12 @@ class Loss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """A chunk whose head is intact; its section may be damaged or cut."""
+    """A chunk whose head is intact; its section, of `n_bytes`, may be damaged or cut."""
 
     head: ChunkHead
     payload: bytes
     start: int
+    n_bytes: int
     intact: bool
 
 
@@ -68,8 +87,8 @@ class Recovery:
 def recover(data: bytes, target: BinaryIO, tables: Tables) -> Recovery:
     """Write a whole, valid file with what is intact in a damaged one.
 
-    A damaged chunk keeps the layers below the damage; a lost one becomes silence of the same length; a cut tail ends
-    the file.
+    A damaged chunk keeps the layers below the damage, or none of codes that aren't scalable; a lost one becomes silence of the same
+    length; a cut tail ends the file.
 
     Args:
         data: The damaged file: bytes, or a memory map.
@@ -82,7 +101,7 @@ def recover(data: bytes, target: BinaryIO, tables: Tables) -> Recovery:
     """
     reader = RvqReader(io.BytesIO(data[: 1 << 12]))
     header = reader.header
-    chunks, tags, end = _scan(data, reader.first_chunk, header)
+    chunks, optional, end = _scan(data, reader.first_chunk, header)
     n_chunks, n_samples = _extent(chunks, end, header)
     if not chunks and (end is None or end.n_chunks):
         raise DamageError("nothing in the file can be recovered: no chunk's head is intact")
@@ -92,7 +111,8 @@ def recover(data: bytes, target: BinaryIO, tables: Tables) -> Recovery:
         n_kept = _write_chunk(writer, number, chunks.get(number), n_samples, tables)
         if n_kept < header.signal.n_layers and not _was_so(chunks.get(number), n_kept):
             losses.append(Loss(number, number * header.chunk_s, (number + 1) * header.chunk_s, n_kept))
-    writer.finish(tags, None)
+    tags = unpack_tags(optional.pop(TAGS)) if TAGS in optional else {}
+    writer.finish(tags, None, optional)
     return Recovery(
         n_chunks=n_chunks,
         losses=losses,
@@ -114,10 +134,11 @@ def _write_chunk(writer: RvqWriter, number: int, found: Found | None, n_samples:
         n_intact = found.head.n_layers
         if not found.intact:
             n_intact = decode_codes(found.payload, found.start, found.head, header, tables)[1]
+            n_intact = n_intact if header.signal.scalable or n_intact == found.head.n_layers else 0
         if n_intact or not found.head.entries:
             head = found.head.with_layers(n_intact)
             kept = found.payload[found.start : found.start + head.n_payload_bytes]
-            writer.write_payload(pack_head(head) + kept, head)
+            writer.write_payload(pack_head(head, header) + kept, head)
             return n_intact
     payload = lost_chunk(header, number, covered)
     writer.write_payload(payload, unpack_head(payload, header)[0])
@@ -132,10 +153,14 @@ def _extent(chunks: dict[int, Found], end: End | None, header: Header) -> tuple[
     return last + 1, header.chunk_start(last) + chunks[last].head.n_samples if chunks else 0
 
 
-def _scan(data: bytes, start: int, header: Header) -> tuple[dict[int, Found], dict[str, str], End | None]:
-    """Walk through the sections; after damage, go on at the next section that can be made out."""
+def _scan(data: bytes, start: int, header: Header) -> tuple[dict[int, Found], dict[bytes, bytes], End | None]:
+    """Walk through the sections; after damage, go on at the next section that can be made out.
+
+    Returns:
+        The chunks by number, the payloads of the optional sections by type, and the end section.
+    """
     chunks: dict[int, Found] = {}
-    tags: dict[str, str] = {}
+    optional: dict[bytes, bytes] = {}
     end: End | None = None
     last = -1
     for position, piece in _pieces(data, start, header):
@@ -143,11 +168,11 @@ def _scan(data: bytes, start: int, header: Header) -> tuple[dict[int, Found], di
             if piece.head.number > last and _can_precede(position, piece.head.number, header):
                 last = piece.head.number
                 chunks[last] = piece
-        elif piece.kind == TAGS:
-            tags = _tags(piece)
+        elif piece.kind in OPTIONAL and piece.kind != SOURCE and _readable(piece):
+            optional[piece.kind] = piece.payload
         elif piece.kind == END and (end := _believable(piece, last, position, header)):
             break
-    return chunks, tags, end
+    return chunks, optional, end
 
 
 def _can_precede(position: int, n_chunks: int, header: Header) -> bool:
@@ -155,14 +180,18 @@ def _can_precede(position: int, n_chunks: int, header: Header) -> bool:
 
     So a small file can't grow to a huge one.
     """
-    return n_chunks * (FRAME_BYTES + min_head_bytes(header)) <= EXPANSION * position
+    return n_chunks * (MIN_FRAME_BYTES + min_head_bytes(header)) <= EXPANSION * position
 
 
-def _tags(section: Section) -> dict[str, str]:
+def _readable(section: Section) -> bool:
     try:
-        return unpack_tags(section.payload)
+        if section.kind == TAGS:
+            unpack_tags(section.payload)
+        if section.kind == METADATA:
+            unpack_metadata(section.payload)
     except FormatError:
-        return {}
+        return False
+    return True
 
 
 def _believable(section: Section, last: int, position: int, header: Header) -> End | None:
@@ -202,29 +231,46 @@ def _ran_over(data: bytes, end: int, piece: Found | Section) -> bool:
 
 def _piece(data: bytes, position: int, header: Header) -> tuple[Found | Section | None, int]:
     """Return the chunk or the intact section at `position` and its size; or None and how much was looked at."""
-    kind = data[position : position + 4]
-    if kind == CODE:
+    head = bytes(data[position : position + TYPE_BYTES + MAX_LENGTH_BYTES])
+    if head[:TYPE_BYTES] == CODE:
         try:
             found = _chunk(data, position, header)
         except FormatError:
             return None, max_head_bytes(header)
-        return found, FRAME_BYTES + found.start + found.head.n_payload_bytes
-    length = int.from_bytes(data[position + 4 : position + 8], "little")
-    if length > LIMITS.get(kind, 0):
-        return None, 8
+        return found, found.n_bytes
     try:
-        section = read_section(io.BytesIO(data[position : position + FRAME_BYTES + length]))
+        kind, length = unpack_frame(head)
     except FormatError:
-        return None, FRAME_BYTES + length
-    return section if section is not None and section.intact else None, FRAME_BYTES + length
+        return None, TYPE_BYTES
+    if kind not in LIMITS:
+        return None, TYPE_BYTES
+    n_bytes = frame_bytes(length) + length
+    try:
+        section = read_section(io.BytesIO(data[position : position + n_bytes]))
+    except FormatError:
+        return None, n_bytes
+    return section if section is not None and section.intact else None, n_bytes
 
 
 def _chunk(data: bytes, position: int, header: Header) -> Found:
-    body = position + 8
-    head, start = unpack_head(data[body : body + max_head_bytes(header)], header)
+    """Return the chunk at `position`; where its payload starts is tried, since the length before it may be damaged."""
+    body, head, start = _head(data, position + TYPE_BYTES, header)
     length = start + head.n_payload_bytes
     payload = data[body : body + length]
-    frame = data[position : position + 4] + length.to_bytes(4, "little")
-    check = int.from_bytes(data[body + length : body + length + 4], "little")
+    frame = data[position : position + TYPE_BYTES] + pack_varint(length)
+    check = int.from_bytes(data[body + length : body + length + CRC_BYTES], "little")
     intact = len(payload) == length and crc32c(frame, payload) == check
-    return Found(head=head, payload=payload, start=start, intact=intact)
+    n_bytes = body + length + CRC_BYTES - position
+    return Found(head=head, payload=payload, start=start, n_bytes=n_bytes, intact=intact)
+
+
+def _head(data: bytes, position: int, header: Header) -> tuple[int, ChunkHead, int]:
+    """Return where a chunk's payload starts, its head, and where in the payload that ends; the length stands before, at `position`."""
+    for n_bytes in range(1, MAX_LENGTH_BYTES):
+        body = position + n_bytes
+        try:
+            return (body, *unpack_head(data[body : body + max_head_bytes(header)], header))
+        except FormatError:
+            continue
+    body = position + MAX_LENGTH_BYTES
+    return (body, *unpack_head(data[body : body + max_head_bytes(header)], header))

@@ -7,12 +7,27 @@ from typing import BinaryIO, NamedTuple
 import google_crc32c
 
 from rvqcodec.errors import DamageError, LimitError, NotRvqError, TruncatedError
+from rvqcodec.formats.rvq.fields import Fields, pack_varint
 
 SIGNATURE = b"\x89RVQ\r\n\x1a\n"
-FRAME_BYTES = 12
+TYPE_BYTES = 4
+CRC_BYTES = 4
+MIN_FRAME_BYTES = TYPE_BYTES + 1 + CRC_BYTES
 MAX_SECTION_BYTES = 1 << 24
-HEAD, CODE, TAGS, SOURCE, INDEX, END = b"HEAD", b"CODE", b"tags", b"srce", b"INDX", b"END."
-LIMITS = {HEAD: 1 << 10, TAGS: 1 << 17, SOURCE: 1 << 8, INDEX: 1 << 22, END: 1 << 6}
+MAX_LENGTH_BYTES = 4
+HEAD, CODE, END = b"HEAD", b"CODE", b"END."
+TAGS, CHANNELS, COVER, METADATA, SOURCE = b"tags", b"chan", b"covr", b"meta", b"srce"
+OPTIONAL = (TAGS, CHANNELS, COVER, METADATA, SOURCE)
+"""The optional sections that are known, in the order in which they are written."""
+LIMITS = {
+    HEAD: 1 << 10,
+    TAGS: 1 << 17,
+    CHANNELS: 1 << 8,
+    COVER: 1 << 22,
+    METADATA: 1 << 20,
+    SOURCE: 1 << 9,
+    END: 1 << 22,
+}
 
 
 class Section(NamedTuple):
@@ -25,7 +40,7 @@ class Section(NamedTuple):
     @property
     def n_bytes(self) -> int:
         """Bytes in the file, frame included."""
-        return FRAME_BYTES + len(self.payload)
+        return frame_bytes(len(self.payload)) + len(self.payload)
 
 
 def crc32c(*parts: bytes) -> int:
@@ -36,10 +51,21 @@ def crc32c(*parts: bytes) -> int:
     return value
 
 
+def frame_bytes(length: int) -> int:
+    """Return how many bytes a section has besides a payload of `length` bytes."""
+    return TYPE_BYTES + len(pack_varint(length)) + CRC_BYTES
+
+
 def pack_section(kind: bytes, payload: bytes) -> bytes:
-    """Return a section: type, length, payload, and the CRC-32C over all three."""
-    head = kind + len(payload).to_bytes(4, "little")
-    return head + payload + crc32c(head, payload).to_bytes(4, "little")
+    """Return a section: type, length, payload, and the CRC-32C over all three.
+
+    Raises:
+        ValueError: The payload is larger than a section of this type may be.
+    """
+    if len(payload) > LIMITS.get(kind, MAX_SECTION_BYTES):
+        raise ValueError(f"a section {kind.decode()} of {len(payload)} bytes is larger than it may be")
+    head = kind + pack_varint(len(payload))
+    return head + payload + crc32c(head, payload).to_bytes(CRC_BYTES, "little")
 
 
 def read_signature(file: BinaryIO) -> None:
@@ -62,18 +88,34 @@ def read_section(file: BinaryIO) -> Section | None:
         LimitError: The section's type isn't one, or its length is past its limit.
         TruncatedError: The file ends inside it.
     """
-    head = _read(file, 8)
+    head = _read(file, TYPE_BYTES + 1)
     if not head:
         return None
-    if len(head) < 8:
-        raise TruncatedError("the file ends inside a section's head")
-    kind, length = head[:4], int.from_bytes(head[4:], "little")
-    check_frame(kind, length)
-    body = _read(file, length + 4)
-    if len(body) < length + 4:
+    while head[-1] >= 0x80 and len(head) < TYPE_BYTES + MAX_LENGTH_BYTES and (more := _read(file, 1)):
+        head += more
+    kind, length = unpack_frame(head)
+    body = _read(file, length + CRC_BYTES)
+    if len(body) < length + CRC_BYTES:
         raise TruncatedError(f"the file ends inside a section {kind.decode()}")
     payload = body[:length]
     return Section(kind, payload, crc32c(head, payload) == int.from_bytes(body[length:], "little"))
+
+
+def unpack_frame(head: bytes) -> tuple[bytes, int]:
+    """Return a section's type and the length of its payload from its first bytes, checked before the payload is read.
+
+    Raises:
+        LimitError: The type isn't four letters, digits or full stops, or the length is past its limit.
+        TruncatedError: The bytes end early.
+    """
+    fields = Fields(head, "a section's frame")
+    kind = fields.take(TYPE_BYTES)
+    if not all(byte < 0x80 and (chr(byte).isalnum() or byte == 0x2E) for byte in kind):
+        raise LimitError("a section's type is not text: the file is damaged")
+    length = fields.varint("length")
+    if length > LIMITS.get(kind, MAX_SECTION_BYTES):
+        raise LimitError(f"a section {kind.decode()} claims {length} bytes, more than it may have")
+    return kind, length
 
 
 def _read(file: BinaryIO, n_bytes: int) -> bytes:
@@ -82,18 +124,6 @@ def _read(file: BinaryIO, n_bytes: int) -> bytes:
     while 0 < len(data) < n_bytes and (more := file.read(n_bytes - len(data))):
         data += more
     return data
-
-
-def check_frame(kind: bytes, length: int) -> None:
-    """Check a section's type and length before its payload is read.
-
-    Raises:
-        LimitError: The type isn't four letters, digits or full stops, or the length is past its limit.
-    """
-    if not all(byte < 0x80 and (chr(byte).isalnum() or byte == 0x2E) for byte in kind):
-        raise LimitError("a section's type is not text: the file is damaged")
-    if length > LIMITS.get(kind, MAX_SECTION_BYTES):
-        raise LimitError(f"a section {kind.decode()} claims {length} bytes, more than it may have")
 
 
 def is_optional(kind: bytes) -> bool:

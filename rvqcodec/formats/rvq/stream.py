@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from rvqcodec.encoded import CodedBlock, Codes
@@ -17,13 +17,14 @@ from rvqcodec.formats.rvq.sections import (
     CODE,
     END,
     HEAD,
-    INDEX,
     LIMITS,
+    METADATA,
+    MIN_FRAME_BYTES,
+    OPTIONAL,
     SIGNATURE,
     SOURCE,
     TAGS,
     Section,
-    crc32c,
     intact,
     is_optional,
     pack_section,
@@ -31,17 +32,16 @@ from rvqcodec.formats.rvq.sections import (
     read_signature,
 )
 from rvqcodec.formats.rvq.tail import (
-    END_BYTES,
-    END_SECTION_BYTES,
+    MAX_BACKWARD_BYTES,
     End,
     Source,
     Tally,
+    end_section_bytes,
     pack_end,
-    pack_index,
     pack_source,
     pack_tags,
     unpack_end,
-    unpack_index,
+    unpack_metadata,
     unpack_source,
     unpack_tags,
 )
@@ -52,12 +52,21 @@ RECOVER_HINT = "`rvq recover` writes a whole file with what is intact"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """What stands after the chunks."""
+    """What stands after the chunks.
+
+    end: The end section.
+    n_end_bytes: Its size.
+    sizes: Bytes of all chunks' sections.
+    tags, source: From the sections of these names.
+    extras: The other known optional sections (chan, covr, meta) by type, as they are.
+    """
 
     end: End
+    n_end_bytes: int
     sizes: list[int]
     tags: dict[str, str] = field(default_factory=dict)
     source: Source | None = None
+    extras: dict[bytes, bytes] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -102,14 +111,26 @@ class RvqWriter:
         self.tally.add(head.n_samples, head.entries, len(section))
         self._write(section)
 
-    def finish(self, tags: Mapping[str, str], source: Source | None) -> None:
-        """Write what stands after the chunks."""
-        optional = pack_section(TAGS, pack_tags(tags)) if tags else b""
+    def finish(
+        self, tags: Mapping[str, str], source: Source | None, extras: Mapping[bytes, bytes] | None = None
+    ) -> None:
+        """Write what stands after the chunks.
+
+        Args:
+            tags: Title, artist and the like.
+            source: Where the audio came from.
+            extras: Payloads of the sections chan, covr and meta, by type.
+
+        Raises:
+            ValueError: A section is larger than it may be.
+        """
+        payloads = dict(extras or {})
+        if tags:
+            payloads[TAGS] = pack_tags(tags)
         if source is not None:
-            optional += pack_section(SOURCE, pack_source(source))
-        index = pack_section(INDEX, pack_index(self.tally.sizes))
-        end = self.tally.end(len(index), len(optional))
-        self._write(optional + index + pack_section(END, pack_end(end)))
+            payloads[SOURCE] = pack_source(source)
+        optional = b"".join(pack_section(kind, payloads[kind]) for kind in OPTIONAL if kind in payloads)
+        self._write(optional + pack_section(END, pack_end(self.tally.end(len(optional)))))
 
     def _write(self, data: bytes) -> None:
         self.file.write(data)
@@ -148,12 +169,16 @@ class RvqReader:
             FormatError: The file is damaged or truncated.
         """
         tally = Tally()
+        before: list[ChunkHead] = []
         section = self._next(tally)
         while section.kind == CODE:
             chunk = self._unpack(section, len(tally.sizes), tables)
             if tally.n_samples != self.header.chunk_start(len(tally.sizes)):
                 raise LimitError(f"chunk {len(tally.sizes) - 1} is not the last and covers less than a whole chunk")
             tally.add(chunk.head.n_samples, chunk.head.entries, section.n_bytes)
+            if any(self._short_of(head, tally.n_samples) for head in before):
+                raise DamageError(f"{self.place(len(tally.sizes) - 1)} follows blocks that end early", RECOVER_HINT)
+            before = [*before[-1:], chunk.head]
             yield chunk
             section = self._next(tally)
         self.tail = self._read_tail(section, tally)
@@ -175,7 +200,7 @@ class RvqReader:
             DamageError: A layer's check doesn't hold: damage, or other tables than the file's.
             ModelError: The file uses tables that aren't at hand.
         """
-        return unpack_blocks(chunk.head, self.codes(chunk, tables), self.header.signal)
+        return unpack_blocks(chunk.head, self.codes(chunk, tables))
 
     def codes(self, chunk: PackedChunk, tables: Tables) -> Codes:
         """Return one chunk's codes, uint16 [streams, layers, frames].
@@ -197,24 +222,33 @@ class RvqReader:
             FormatError: The tail is damaged.
         """
         size = self.file.seek(0, os.SEEK_END)
-        if size < self.first_chunk + END_SECTION_BYTES:
-            raise TruncatedError("the file ends before its end section", RECOVER_HINT)
-        self.file.seek(size - END_SECTION_BYTES)
-        last = self.file.read(END_SECTION_BYTES)
-        frame = END + END_BYTES.to_bytes(4, "little")
-        if last[:8] != frame or crc32c(last[:-4]) != int.from_bytes(last[-4:], "little"):
-            raise TruncatedError("the file doesn't end with an intact end section", RECOVER_HINT)
-        end = unpack_end(last[8:-4])
-        start = size - END_SECTION_BYTES - end.n_index_bytes - end.n_optional_bytes
-        if start < self.first_chunk:
+        end, n_end_bytes = self._last_section(size)
+        start = size - n_end_bytes - end.n_optional_bytes
+        sizes = [*end.sizes, start - self.first_chunk - sum(end.sizes)] if end.n_chunks else []
+        if start < self.first_chunk or sizes[-1:] < [MIN_FRAME_BYTES + 1] * min(1, end.n_chunks):
             raise LimitError("the end section claims more than the file holds", RECOVER_HINT)
-        self.file.seek(start)
-        tail = self._optional_and_index()
-        if self.first_chunk + sum(tail.sizes) != start or tail.end.n_index_bytes != end.n_index_bytes:
-            raise DamageError("the index contradicts the file's size", RECOVER_HINT)
-        if len(tail.sizes) != end.n_chunks or not self.header.spans(end.n_chunks, end.n_samples):
+        if self.first_chunk + sum(sizes) != start or not self.header.spans(end.n_chunks, end.n_samples):
             raise DamageError("the end section contradicts the chunks", RECOVER_HINT)
-        return Tail(end=end, sizes=tail.sizes, tags=tail.tags, source=tail.source)
+        self.file.seek(start)
+        found, section = self._optional(None)
+        if section is None or section.kind != END or found.end.n_optional_bytes != end.n_optional_bytes:
+            raise DamageError("the end section contradicts the sections before it", RECOVER_HINT)
+        return replace(found, end=end, n_end_bytes=n_end_bytes, sizes=sizes)
+
+    def _last_section(self, size: int) -> tuple[End, int]:
+        """Return the end section of a file of `size` bytes, found from its end, and its size."""
+        try:
+            self.file.seek(max(self.first_chunk, size - MAX_BACKWARD_BYTES))
+            n_bytes = end_section_bytes(self.file.read(MAX_BACKWARD_BYTES))
+            if n_bytes > size - self.first_chunk:
+                raise LimitError("the end section claims more than the file holds")
+            self.file.seek(size - n_bytes)
+            section = read_section(self.file)
+            if section is None or section.kind != END or section.n_bytes != n_bytes:
+                raise LimitError("the file doesn't end with an end section")
+            return unpack_end(intact(section, "the end section")), n_bytes
+        except FormatError as error:
+            raise TruncatedError("the file doesn't end with an intact end section", RECOVER_HINT) from error
 
     def seek_chunks(self, tail: Tail, first: int, tables: Tables) -> Iterator[PackedChunk]:
         """Yield the chunks from number `first` on, of a file that can seek, and read no other.
@@ -230,7 +264,8 @@ class RvqReader:
                 raise DamageError(f"{self.place(number)} is not where the index says", RECOVER_HINT)
             chunk = self._unpack(section, number, tables)
             end = min(tail.end.n_samples, self.header.chunk_start(number + 1))
-            if self.header.chunk_start(number) + chunk.head.n_samples != end:
+            covers = self.header.chunk_start(number) + chunk.head.n_samples == end
+            if not covers or self._short_of(chunk.head, tail.end.n_samples):
                 raise DamageError(f"{self.place(number)} doesn't cover what the end section says", RECOVER_HINT)
             yield chunk
 
@@ -241,9 +276,7 @@ class RvqReader:
 
     def size(self, tail: Tail) -> int:
         """Return the file's size in bytes."""
-        return (
-            self.first_chunk + sum(tail.sizes) + tail.end.n_optional_bytes + tail.end.n_index_bytes + END_SECTION_BYTES
-        )
+        return self.first_chunk + sum(tail.sizes) + tail.end.n_optional_bytes + tail.n_end_bytes
 
     def place(self, number: int) -> str:
         """Return how messages name a chunk: its number and its time."""
@@ -283,43 +316,48 @@ class RvqReader:
             return ""
         return f" in layer {n_intact + 1}" if n_intact < head.n_layers else ""
 
-    def _optional_and_index(self, section: Section | None = None) -> Tail:
-        """Read the optional sections and the index; of the end, only their sizes are filled in."""
-        tags: dict[str, str] = {}
-        source = None
+    def _short_of(self, head: ChunkHead, n_samples: int) -> bool:
+        """Tell whether a block has fewer frames than it has in a file of `n_samples` source samples."""
+        signal, first = self.header.signal, head.number * self.header.chunk_blocks
+        blocks = enumerate(head.block_frames, first)
+        return bool(signal.overlap) and any(n < signal.frames_of_block(block, n_samples) for block, n in blocks)
+
+    def _optional(self, section: Section | None) -> tuple[Tail, Section | None]:
+        """Read the optional sections, from `section` or the file on; return them, their size as the end, and the next section."""
+        payloads: dict[bytes, bytes] = {}
         n_optional = 0
         section = section or read_section(self.file)
-        seen: set[bytes] = set()
         while section is not None and is_optional(section.kind):
-            if section.kind in seen & LIMITS.keys():
+            if section.kind in payloads.keys() & LIMITS.keys():
                 raise DamageError(f"the section {section.kind.decode()} stands in the file twice", RECOVER_HINT)
-            seen.add(section.kind)
-            payload = intact(section, f"the section {section.kind.decode()}")
-            tags = unpack_tags(payload) if section.kind == TAGS else tags
-            source = unpack_source(payload) if section.kind == SOURCE else source
+            payloads[section.kind] = intact(section, f"the section {section.kind.decode()}")
             n_optional += section.n_bytes
             section = read_section(self.file)
-        if section is None:
-            raise TruncatedError("the file ends before its index", RECOVER_HINT)
-        if section.kind in (HEAD, CODE, END):
-            raise DamageError(f"a section {section.kind.decode()} stands where the index should", RECOVER_HINT)
-        if section.kind != INDEX:
-            raise VersionError(
-                f"the file has a section {section.kind.decode()} that this version doesn't know", "upgrade rvqcodec"
-            )
-        sizes = unpack_index(intact(section, "the index"))
-        return Tail(end=Tally().end(section.n_bytes, n_optional), sizes=sizes, tags=tags, source=source)
+        if METADATA in payloads:
+            unpack_metadata(payloads[METADATA])
+        tail = Tail(
+            end=Tally().end(n_optional),
+            n_end_bytes=0,
+            sizes=[],
+            tags=unpack_tags(payloads[TAGS]) if TAGS in payloads else {},
+            source=unpack_source(payloads[SOURCE]) if SOURCE in payloads else None,
+            extras={kind: payloads[kind] for kind in OPTIONAL if kind in payloads and kind not in (TAGS, SOURCE)},
+        )
+        return tail, section
 
     def _read_tail(self, section: Section, tally: Tally) -> Tail:
-        tail = self._optional_and_index(section)
-        last = read_section(self.file)
-        if last is None or last.kind != END:
+        tail, last = self._optional(section)
+        if last is None:
             raise TruncatedError("the file ends before its end section", RECOVER_HINT)
+        if last.kind in (HEAD, CODE):
+            raise DamageError(f"a section {last.kind.decode()} stands where the end section should", RECOVER_HINT)
+        if last.kind != END:
+            raise VersionError(
+                f"the file has a section {last.kind.decode()} that this version doesn't know", "upgrade rvqcodec"
+            )
         end = unpack_end(intact(last, "the end section"))
-        if tail.sizes != tally.sizes:
-            raise DamageError("the index contradicts the chunks", RECOVER_HINT)
-        if end != tally.end(tail.end.n_index_bytes, tail.end.n_optional_bytes):
+        if end != tally.end(tail.end.n_optional_bytes):
             raise DamageError("the end section contradicts the chunks", RECOVER_HINT)
         if self.file.read(1):
             raise LimitError("there are bytes after the end section", RECOVER_HINT)
-        return Tail(end=end, sizes=tail.sizes, tags=tail.tags, source=tail.source)
+        return replace(tail, end=end, n_end_bytes=last.n_bytes, sizes=tally.sizes)

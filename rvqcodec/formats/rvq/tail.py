@@ -1,30 +1,38 @@
-"""What stands after the chunks: tags, provenance, the index and the end section."""
+"""What stands after the chunks: tags, metadata, provenance, and the end section with its index."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from rvqcodec.errors import LimitError
+from rvqcodec.errors import LimitError, TruncatedError
 from rvqcodec.formats.rvq.chunk import MAX_CHUNKS, Entry
-from rvqcodec.formats.rvq.fields import Fields, pack_signed, pack_varint
-from rvqcodec.formats.rvq.sections import FRAME_BYTES, LIMITS, MAX_SECTION_BYTES, TAGS
+from rvqcodec.formats.rvq.fields import MAX_VARINT_BYTES, Fields, pack_signed, pack_varint
+from rvqcodec.formats.rvq.sections import (
+    CRC_BYTES,
+    END,
+    LIMITS,
+    MAX_LENGTH_BYTES,
+    MAX_SECTION_BYTES,
+    METADATA,
+    MIN_FRAME_BYTES,
+    TAGS,
+    frame_bytes,
+)
 
 MAX_SAMPLES = 1 << 48
 MAX_KEY_BYTES = 64
-DIGEST_BYTES = 8
-END_BYTES = 29
-END_SECTION_BYTES = END_BYTES + FRAME_BYTES
+MAX_MODES = 255
+METADATA_KIND_BYTES = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What a file was made from and how, so that a resumed run can tell whether it is still wanted.
+    """What a file was made from and how, so that a resumed run can tell whether it is up to date.
 
     n_bytes: Size of the input.
     digest: BLAKE2b-128 of the input's bytes.
-    effort: Candidates of the search.
+    effort: Beam width of the search.
     encoder: Program and version.
     """
 
@@ -36,20 +44,19 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """The end section, of fixed size.
+    """The end section.
 
     n_samples: Source samples per channel.
     n_chunks: How many chunks there are.
     modes: Bit m is set when a payload has entropy mode m.
-    digest: First 8 bytes of the SHA-256 of all layer checks in order.
-    n_index_bytes, n_optional_bytes: Sizes of the index and of the optional sections between it and the chunks.
+    sizes: Bytes of the chunks' sections, but for the last, which follows from the file's size.
+    n_optional_bytes: Size of the optional sections between the chunks and the end.
     """
 
     n_samples: int
     n_chunks: int
     modes: int
-    digest: bytes
-    n_index_bytes: int
+    sizes: tuple[int, ...]
     n_optional_bytes: int
 
 
@@ -60,7 +67,6 @@ class Tally:
         self.n_samples = 0
         self.modes = 0
         self.sizes: list[int] = []
-        self._hash = hashlib.sha256()
 
     def add(self, n_samples: int, entries: Iterable[Entry], n_section_bytes: int) -> None:
         """Count one chunk."""
@@ -68,72 +74,79 @@ class Tally:
         self.sizes.append(n_section_bytes)
         for entry in entries:
             self.modes |= 1 << entry.mode
-            self._hash.update(entry.check.to_bytes(2, "little"))
 
-    def end(self, n_index_bytes: int, n_optional_bytes: int) -> End:
+    def end(self, n_optional_bytes: int) -> End:
         """Return the end section that belongs to what was counted."""
         return End(
             n_samples=self.n_samples,
             n_chunks=len(self.sizes),
             modes=self.modes,
-            digest=self._hash.digest()[:DIGEST_BYTES],
-            n_index_bytes=n_index_bytes,
+            sizes=tuple(self.sizes[:-1]),
             n_optional_bytes=n_optional_bytes,
         )
 
 
 def pack_end(end: End) -> bytes:
-    """Return the payload of the section END."""
-    counts = end.n_samples.to_bytes(8, "little") + end.n_chunks.to_bytes(4, "little") + bytes([end.modes])
-    return counts + end.digest + end.n_index_bytes.to_bytes(4, "little") + end.n_optional_bytes.to_bytes(4, "little")
+    """Return the payload of the section END; its length stands at its end, to be read backwards."""
+    packed, before = bytearray(pack_varint(end.n_samples) + pack_varint(end.n_chunks)), 0
+    for size in end.sizes:
+        packed += pack_signed(size - before)
+        before = size
+    packed.append(end.modes)
+    packed += pack_varint(end.n_optional_bytes)
+    return bytes(packed) + pack_varint(len(packed))[::-1]
 
 
 def unpack_end(payload: bytes) -> End:
     """Read the payload of the section END.
 
     Raises:
-        LimitError: A field is past its limit.
+        LimitError: A field is past its limit, or the length at the end is wrong.
         TruncatedError: The payload ends early.
     """
     fields = Fields(payload, "the end section")
-    end = End(
-        n_samples=fields.unsigned(8, "samples", 0, MAX_SAMPLES),
-        n_chunks=fields.unsigned(4, "chunks"),
-        modes=fields.unsigned(1, "modes", 0, 15),
-        digest=fields.take(DIGEST_BYTES),
-        n_index_bytes=fields.unsigned(4, "size of the index"),
-        n_optional_bytes=fields.unsigned(4, "size of the optional sections"),
-    )
-    fields.finish()
-    return end
-
-
-def pack_index(sizes: list[int]) -> bytes:
-    """Return the payload of the section INDX: the sizes of the chunks' sections, as differences."""
-    packed, before = bytearray(pack_varint(len(sizes))), 0
-    for size in sizes:
-        packed += pack_signed(size - before)
-        before = size
-    return bytes(packed)
-
-
-def unpack_index(payload: bytes) -> list[int]:
-    """Read the payload of the section INDX.
-
-    Raises:
-        LimitError: A size isn't one, or the count doesn't fit the payload.
-        TruncatedError: The payload ends early.
-    """
-    fields = Fields(payload, "the index")
+    n_samples = fields.varint("samples", 0, MAX_SAMPLES)
     n_chunks = fields.varint("number of chunks", 0, min(MAX_CHUNKS, len(payload)))
     sizes, size = [], 0
-    for _ in range(n_chunks):
-        size += fields.signed("size of a chunk", MAX_SECTION_BYTES)
-        if size <= FRAME_BYTES:
+    for _ in range(n_chunks - 1):
+        size += fields.signed("size of a chunk", MAX_SECTION_BYTES + frame_bytes(MAX_SECTION_BYTES))
+        if not MIN_FRAME_BYTES < size <= MAX_SECTION_BYTES + frame_bytes(MAX_SECTION_BYTES):
             raise LimitError("the index holds a size that no chunk has")
         sizes.append(size)
+    modes = fields.unsigned(1, "modes", 0, MAX_MODES)
+    n_optional_bytes = fields.varint("size of the optional sections")
+    length = pack_varint(fields.position)[::-1]
+    if fields.take(len(length)) != length:
+        raise LimitError("the end section is not as long as it says at its end")
     fields.finish()
-    return sizes
+    return End(
+        n_samples=n_samples,
+        n_chunks=n_chunks,
+        modes=modes,
+        sizes=tuple(sizes),
+        n_optional_bytes=n_optional_bytes,
+    )
+
+
+MAX_BACKWARD_BYTES = MAX_LENGTH_BYTES + CRC_BYTES
+"""Bytes at a file's end that tell where its end section starts."""
+
+
+def end_section_bytes(last: bytes) -> int:
+    """Return the size of the end section, frame included, from the last bytes of a file: at most `MAX_BACKWARD_BYTES` are looked at.
+
+    Raises:
+        LimitError: They don't tell.
+        TruncatedError: There are too few.
+    """
+    backwards = last[:-CRC_BYTES][: -MAX_VARINT_BYTES - 1 : -1] if len(last) > CRC_BYTES else b""
+    fields = Fields(backwards, "the end section's length")
+    try:
+        length = fields.varint("the length", 1, LIMITS[END])
+    except TruncatedError as error:
+        raise LimitError("the file doesn't end with an end section") from error
+    length += fields.position
+    return length + frame_bytes(length)
 
 
 def pack_tags(tags: Mapping[str, str]) -> bytes:
@@ -169,6 +182,44 @@ def unpack_tags(payload: bytes) -> dict[str, str]:
         tags[key] = fields.text(fields.varint("length of a value", 0, len(payload)), "a value")
     fields.finish()
     return tags
+
+
+def pack_metadata(items: Mapping[str, bytes]) -> bytes:
+    """Return the payload of the section meta: sorted kinds, such as bext, iXML, "cue " and guan, and bytes, each with their length.
+
+    Raises:
+        ValueError: They are larger than their section may be, or a kind isn't four printable ASCII characters.
+    """
+    packed = bytearray(pack_varint(len(items)))
+    for kind, value in sorted(items.items()):
+        if not _is_kind(kind):
+            raise ValueError(f"{kind!r} is no kind of metadata: four printable ASCII characters are expected")
+        packed += kind.encode() + pack_varint(len(value)) + value
+    if len(packed) > LIMITS[METADATA]:
+        raise ValueError(f"metadata of {len(packed)} bytes doesn't fit into {LIMITS[METADATA]}")
+    return bytes(packed)
+
+
+def unpack_metadata(payload: bytes) -> dict[str, bytes]:
+    """Read the payload of the section meta.
+
+    Raises:
+        LimitError: A length is past its limit, a kind isn't one, or the kinds don't rise.
+        TruncatedError: The payload ends early.
+    """
+    fields = Fields(payload, "the metadata")
+    items: dict[str, bytes] = {}
+    for _ in range(fields.varint("number of kinds", 0, len(payload))):
+        kind = fields.text(METADATA_KIND_BYTES, "a kind")
+        if not _is_kind(kind) or (items and kind <= next(reversed(items))):
+            raise LimitError("the metadata's kinds aren't text or aren't sorted")
+        items[kind] = fields.take(fields.varint("length of a value", 0, len(payload)))
+    fields.finish()
+    return items
+
+
+def _is_kind(kind: str) -> bool:
+    return len(kind) == METADATA_KIND_BYTES and kind.isascii() and kind.isprintable()
 
 
 def pack_source(source: Source) -> bytes:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import BinaryIO
 
+from rvqcodec.errors import ModelError
 from rvqcodec.formats.rvq.chunk import pack_head
 from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
 
 
 def trim(source: BinaryIO, target: BinaryIO, n_layers: int) -> RvqWriter:
-    """Copy an .rvq file with its first layers only: byte for byte what encoding with so many layers gives.
+    """Copy the first layers of an embedded stream: byte for byte what encoding with so many layers gives.
 
     Args:
         source: The file, read front to back.
@@ -21,16 +22,20 @@ def trim(source: BinaryIO, target: BinaryIO, n_layers: int) -> RvqWriter:
 
     Raises:
         FormatError: The source is damaged.
+        ModelError: The codes aren't scalable.
         ValueError: `n_layers` is less than 1.
     """
     if n_layers < 1:
         raise ValueError("a file keeps at least 1 layer")
     reader = RvqReader(source)
-    writer = RvqWriter(target, reader.header.with_layers(min(n_layers, reader.header.signal.n_layers)))
+    signal = reader.header.signal
+    if not signal.scalable and n_layers < signal.n_layers:
+        raise ModelError(f"codes of the model {signal.model} aren't scalable: they can't lose layers")
+    writer = RvqWriter(target, reader.header.with_layers(min(n_layers, signal.n_layers)))
     for chunk in reader.chunks():
         head = chunk.head.with_layers(n_layers)
         kept = chunk.payload[chunk.start : chunk.start + head.n_payload_bytes]
-        writer.write_payload(pack_head(head) + kept, head)
+        writer.write_payload(pack_head(head, writer.header) + kept, head)
     if reader.tail is not None:
-        writer.finish(reader.tail.tags, reader.tail.source)
+        writer.finish(reader.tail.tags, reader.tail.source, reader.tail.extras)
     return writer

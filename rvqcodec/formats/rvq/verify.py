@@ -60,7 +60,9 @@ def summarize(file: BinaryIO) -> dict[str, Any]:
         "n_samples": tail.end.n_samples,
         "duration_s": duration,
         "n_layers": signal.n_layers,
-        "codebook_size": signal.codebook_size,
+        "groups": [asdict(group) for group in signal.groups],
+        "scalable": signal.scalable,
+        "levels": signal.levels,
         "frame_rate": signal.model_sample_rate / signal.hop_length,
         "nominal_kbps": signal.nominal_bitrate / 1000,
         "actual_kbps": size * 8 / duration / 1000 if duration else 0.0,
@@ -69,8 +71,9 @@ def summarize(file: BinaryIO) -> dict[str, Any]:
         "tables": list(reader.header.table_ids),
         "n_chunks": tail.end.n_chunks,
         "chunk_s": reader.header.chunk_s,
-        "stereo": "rotated" if signal.rotated else "independent",
+        "stereo": "rotated" if signal.rotated else "joint" if signal.channels_per_stream == 2 else "independent",
         "tags": tail.tags,
+        "sections": {kind.decode(): len(payload) for kind, payload in tail.extras.items()},
         "source": _source(tail),
     }
 

@@ -324,5 +324,5 @@ def measure_network(network: EntropyNetwork, pieces: Sequence[Codes], n_layers: 
             for frames, table in network.read(layer, sums, codes.shape[1]):
                 chosen = codes[layer, frames]
                 bits[layer] += (PRECISION - np.log2(table[np.arange(len(frames)), chosen] + 1.0)).sum()
-                network.learn(sums, layer, frames, chosen)
+                network.update(sums, layer, frames, chosen)
     return bits / max(1, count)

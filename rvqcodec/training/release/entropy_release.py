@@ -197,7 +197,7 @@ def static_bits(chunks: Sequence[Codes], static: StaticTables | None) -> npt.NDA
     if static is None:
         return np.full(len(chunks[0]), np.nan)
     codes = np.concatenate(chunks, 1)
-    costs = [static.costs[layer, row].mean() for layer, row in enumerate(codes)]
+    costs = [static.costs[layer][row].mean() for layer, row in enumerate(codes)]
     return np.array(costs) / COST_STEPS
 
 

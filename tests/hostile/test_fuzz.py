@@ -1,0 +1,17 @@
+"""A small part of what `make fuzz` goes through, and all cases that failed once."""
+
+import pytest
+from fuzz import SEEDS, run
+
+N_CASES = 300
+
+
+@pytest.mark.parametrize("first", range(0, N_CASES, 50))
+def test_changed_files_are_read_or_refused(first):
+    for seed in range(first, first + 50):
+        run(seed)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_what_failed_once(seed):
+    run(seed)
