@@ -6,7 +6,7 @@ from trainers import noise, random_model, started, waves
 
 from rvqcodec.training.train.codebooks import CodebookAverages, kmeans_start, quantize
 from rvqcodec.training.train.parallel import Group
-from rvqcodec.training.train.start import start_linear_paths
+from rvqcodec.training.train.start import ENVELOPE, start_linear_paths
 
 
 def latent_of(made, wave):
@@ -53,14 +53,14 @@ def test_kmeans_start_codes_better_layer_by_layer():
     assert errors[2] < 0.3
 
 
-def test_linear_paths_start_with_equal_variances_and_more_of_what_is_low():
+def test_linear_paths_start_with_the_variances_that_they_should():
     made = random_model()
     start_linear_paths(made, waves())
     dim = made.config.waveform_dim
     latent = latent_of(made, torch.cat(waves())).flatten(0, 1)
     waveform, envelope = latent[:, :dim], latent[:, dim:]
     assert float(waveform.square().mean()) == pytest.approx(1, rel=0.05)
-    assert float(envelope.var(0).sum()) == pytest.approx(dim, rel=0.05)
+    assert float(envelope.var(0).sum()) == pytest.approx(ENVELOPE**2 * dim, rel=0.05)
     assert float(envelope.mean(0).abs().max()) < 1e-3
     product = made.encoder.linear.weight @ made.decoder.linear.weight
     assert torch.allclose(product, torch.eye(dim), atol=1e-4), "the decoder's inverts the encoder's"

@@ -61,10 +61,12 @@ def test_measurements_are_taken_for_each_layer_count(monkeypatch, model):
 
 def test_calibration_sets_the_strengths_of_each_number_of_layers(model):
     codebooks, decoder = model.quantizer.codebooks.clone(), model.decoder
-    assert (decoder.compression.exponent == 1).all()
+    for strengths in (decoder.compression.exponent, decoder.noise.gain, decoder.smoothing.strength):
+        assert strengths.shape == (5,)
+        strengths[1:] = -1.0
     calibrate(model, 0.08 * torch.randn(4, 48_000, generator=torch.Generator().manual_seed(0)))
     assert ((decoder.compression.exponent[1:] >= 0.5) & (decoder.compression.exponent[1:] <= 1)).all()
-    assert (decoder.noise.gain >= 0).all() and not decoder.noise.gain[0]
+    assert (decoder.noise.gain >= 0).all() and (decoder.smoothing.strength >= 0).all()
     assert set(decoder.noise.first_bin.tolist()) <= set(map(float, model.config.band_edges))
     assert torch.equal(decoder.noise.first_bin, decoder.sinusoids.first_bin)
     assert torch.equal(decoder.smoothing.strength, decoder.decorrelation.strength)
@@ -79,6 +81,7 @@ def exported(monkeypatch, tmp_path, corpus, model, name, *options):
     monkeypatch.setattr(export, "open_corpus", lambda _: corpus)
     monkeypatch.setattr(export, "measure", lambda *_: measured)
     monkeypatch.setattr(export, "TONE_CROPS", 16)
+    monkeypatch.setattr(export, "CALIBRATION_S", 8)
     where = ["-o", str(tmp_path / "out"), "--name", name, "--minutes", "0", "--entropy-minutes", "0"]
     arguments = ["export", str(source), str(tmp_path), *where, *options]
     result = CliRunner().invoke(app, arguments, catch_exceptions=False)
@@ -92,8 +95,7 @@ def test_export_writes_three_files_that_fit(monkeypatch, tmp_path, corpus, model
     assert said.split() == [str(found.path), str(found.tables_path), str(found.card_path)]
     loaded = load_model(found, "cpu")
     assert loaded.fingerprint == model.fingerprint == found.fingerprint
-    assert not (loaded.decoder.compression.exponent == 1).all(), "calibrated"
-    assert loaded.silence.any()
+    assert loaded.silence.any() and loaded.decoder.noise.first_bin[0] == 0, "calibrated"
     _, table = read_tables(found.tables_path)
     assert [len(row) for row in table] == [16] * 4
     assert all(row.sum(dtype=np.int64) == 1 << 24 for row in table)
