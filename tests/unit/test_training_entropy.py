@@ -7,14 +7,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_codec
+from trainers import random_model, recording
 from typer.testing import CliRunner
 
+from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import AudioError, ModelError
 from rvqcodec.formats.entropy.frequencies import TOTAL
 from rvqcodec.pipeline.tables import load_network
 from rvqcodec.training.commands import app
-from rvqcodec.training.corpus.corpus import SAMPLE_RATE, Corpus, Recording
+from rvqcodec.training.corpus.corpus import SAMPLE_RATE, Corpus
 from rvqcodec.training.release import entropy_release
 from rvqcodec.training.release.codes import CODES, INDEX, PIECE_S, CodedPieces, Piece, code_corpus, open_codes, plan
 from rvqcodec.training.release.entropy import (
@@ -36,6 +37,7 @@ from rvqcodec.weights.registry import read_model_file
 from rvqcodec.weights.tables import write_tables
 
 SMALL = EntropySettings(steps=200, width=12, hidden=16, n_frames=128, n_layers_a_step=2, batch=4)
+SIZES = [16] * 3
 
 
 def walks(count, n_frames=300):
@@ -55,8 +57,8 @@ def trained():
         for i in range(10)
     ]
     coded = CodedPieces(tuple(pieces), tuple(codes))
-    run = start_run(coded, 16, SMALL)
-    lines = list(train_network(coded, 16, SMALL, run))
+    run = start_run(coded, SIZES, SMALL)
+    lines = list(train_network(coded, SIZES, SMALL, run))
     return run, codes[8:], lines
 
 
@@ -86,21 +88,20 @@ def corpus(lengths):
     generator = np.random.default_rng(1)
     audio, recordings, offset = [], [], 0
     for number, (kind, split, seconds) in enumerate(lengths):
-        n_samples = int(seconds * SAMPLE_RATE)
-        audio.append((generator.standard_normal(n_samples) * 3000).astype(np.int16))
-        recordings.append(
-            Recording(
-                package="p", version="1", path=f"{number}.wav", sha256="00", licence="CC0", source_rate=SAMPLE_RATE,
-                seconds=seconds, kind=kind, split=split, offset=offset, n_samples=n_samples,
-            )
-        )  # fmt: skip
-        offset += n_samples
+        recordings.append(recording(f"{number}.wav", kind, split, seconds, offset))
+        audio.append((generator.standard_normal(recordings[-1].n_samples) * 3000).astype(np.int16))
+        offset += recordings[-1].n_samples
     return Corpus(tuple(recordings), dict.fromkeys(("speech", "music", "effects"), np.concatenate(audio)))
+
+
+def even(*sizes):
+    """Return the shares of codes that are all as frequent."""
+    return [np.full(size, 1 / size) for size in sizes]
 
 
 def test_a_shipped_network_can_be_gone_on_from(trained):
     run, held_out, _ = trained
-    again = Predictor(np.full((3, 16), 1 / 16), SMALL).eval()
+    again = Predictor(even(16, 16, 16), SMALL).eval()
     take_over(again, rounded(run.predictor))
     codes = joined(held_out, 16)[None].long()
     with torch.no_grad():
@@ -110,20 +111,35 @@ def test_a_shipped_network_can_be_gone_on_from(trained):
         take_over(again, [{**arrays, "strides": np.array([4, 2, 1])} for arrays in rounded(run.predictor)])
 
 
-def test_a_network_goes_on_with_tone_layers_between_its_own(trained):
+def test_a_network_goes_on_with_layers_of_sinusoids_between_its_own(trained):
+    """They have codebooks of their own size, and begin as a scale."""
     run, held_out, _ = trained
-    settings = replace(SMALL, tone_layers=(1,))
-    again = Predictor(np.full((4, 16), 1 / 16), settings).eval()
+    settings = replace(SMALL, sinusoid_layers=(1,))
+    again = Predictor(even(16, 40, 16, 16), settings).eval()
     take_over(again, rounded(run.predictor))
     assert again.layers[1].strides == SLOW_STRIDES and (again.layers[1].embedding.weight[0] == 0).all()
     toned = [np.insert(codes, 1, 0, 0) for codes in held_out]
-    codes, without = (joined(pieces, 16)[None].long() for pieces in (toned, held_out))
+    codes, without = joined(toned, 40)[None].long(), joined(held_out, 16)[None].long()
     with torch.no_grad():
         for layer, before in ((0, 0), (2, 1), (3, 2)):
             assert abs(float(again.bits(codes, layer)) - float(run.predictor.bits(without, before))) < 0.02
     near = torch.cosine_similarity(*again.layers[1].embedding.weight[[7, 8]], 0)
-    far = torch.cosine_similarity(*again.layers[1].embedding.weight[[3, 12]], 0)
+    far = torch.cosine_similarity(*again.layers[1].embedding.weight[[3, 30]], 0)
     assert near > far
+
+
+def test_layers_are_learnt_with_their_own_sizes(tmp_path):
+    """A gap between pieces is past the largest codebook, and so past each."""
+    codes = [np.stack([rows[0], 2 * rows[0] + 1]).astype(np.uint16) for rows in walks(4)]
+    pieces = [Piece(package="p", path=str(i), kind="music", split="train", start=0, n_frames=300) for i in range(4)]
+    pieces[3] = replace(pieces[3], split="valid")
+    coded, settings = CodedPieces(tuple(pieces), tuple(codes)), replace(SMALL, sinusoid_layers=(1,))
+    run = start_run(coded, [16, 40], settings)
+    list(train_network(coded, [16, 40], settings, run))
+    write_network(tmp_path / "n.safetensors", SHIFT, rounded(run.predictor), "0" * 16)
+    network = network_of(*read_network(tmp_path / "n.safetensors"))
+    assert [len(layer.embedding) for layer in network.layers] == [16, 40]
+    assert measure_network(network, codes[3:], 2)[1] < 1.5
 
 
 def test_pieces_come_held_out_ones_first_and_each_once():
@@ -136,10 +152,10 @@ def test_pieces_come_held_out_ones_first_and_each_once():
 
 
 def test_release_writes_the_next_network_and_its_card(monkeypatch, tmp_path):
-    codec, sounds = tiny_codec(), corpus([("music", "train", 30), ("speech", "valid", 15), ("music", "valid", 15)])
-    save_model(codec, tmp_path / "tiny.safetensors")
-    frequencies = np.full((4, 16), TOTAL // 16, np.uint32)
-    write_tables(tmp_path / "tiny.static.safetensors", frequencies, "tiny", codec.fingerprint)
+    small, sounds = random_model(), corpus([("music", "train", 12), ("speech", "valid", 8), ("music", "valid", 8)])
+    save_model(small, "tiny", tmp_path / "tiny.safetensors")
+    frequencies = [np.full(16, TOTAL // 16, np.uint32)] * 4
+    write_tables(tmp_path / "tiny.static.safetensors", frequencies, "tiny", small.fingerprint)
     monkeypatch.setattr(entropy_release, "open_corpus", lambda _: sounds)
     monkeypatch.setattr(entropy_release, "EntropySettings", lambda **_: SMALL)
     codes, model = tmp_path / "codes", str(tmp_path / "tiny.safetensors")
@@ -149,15 +165,15 @@ def test_release_writes_the_next_network_and_its_card(monkeypatch, tmp_path):
         assert done.exit_code == 0, done.output
         path = tmp_path / f"tiny.network-{number}.safetensors"
         found = read_model_file(tmp_path / "tiny.safetensors")
-        assert found.network_paths[-1] == path and load_network(path).fit(3, 16)
+        assert found.network_paths[-1] == path and len(load_network(path).layers[3].embedding) == 16
         assert "| music | 3 | 4.00 (0.0 %) |" in path.with_suffix(".md").read_text()
-    other = tiny_codec(seed=1)
+    other = Codec(random_model(seed=1), "other")
     with pytest.raises(AudioError, match="codes of another codec"):
         list(code_corpus(other, sounds, codes, 0, 1))
 
 
 def test_coding_a_corpus_goes_on_where_it_was_cut(tmp_path):
-    codec, sounds = tiny_codec(), corpus([("music", "train", 0.5), ("speech", "valid", 0.2)])
+    codec, sounds = Codec(random_model(), "tiny"), corpus([("music", "train", 0.5), ("speech", "valid", 0.2)])
     list(code_corpus(codec, sounds, tmp_path, 0, 1))
     assert len((tmp_path / INDEX).read_text().splitlines()) == 1
     with (tmp_path / CODES).open("ab") as file:

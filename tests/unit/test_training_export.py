@@ -1,57 +1,39 @@
-import dataclasses
+"""Export: held-out measurements, calibrated weights, tables and card that fit each other."""
+
 import json
 import math
 
 import numpy as np
 import pytest
 import torch
-from tiny import small_config
+from trainers import random_model, recording
 from typer.testing import CliRunner
 
-from rvqcodec.codec.codec import Codec
 from rvqcodec.training.commands import app
-from rvqcodec.training.corpus.corpus import Corpus, Recording
+from rvqcodec.training.corpus.corpus import Corpus
 from rvqcodec.training.measure import evaluation
 from rvqcodec.training.measure.evaluation import Clip, Measurement
 from rvqcodec.training.release import export
+from rvqcodec.training.release.calibration import calibrate
 from rvqcodec.weights.load import load_model, save_model
 from rvqcodec.weights.registry import read_model_file
 from rvqcodec.weights.tables import read_tables
-
-TINY = small_config()
-
-
-def recording(index, kind, split, seconds=4.0):
-    values = (
-        "p",
-        "1.0",
-        f"usr/{index}.wav",
-        f"{index:02}",
-        "CC0",
-        48_000,
-        seconds,
-        kind,
-        split,
-        0,
-        round(48_000 * seconds),
-    )
-    return Recording(**dict(zip(Recording.__dataclass_fields__, values, strict=True)))
 
 
 @pytest.fixture
 def corpus():
     audio = np.random.default_rng(0).normal(0, 2000, 4 * 48_000).astype(np.int16)
     splits = ("train", "train", "valid", "eval")
-    recordings = [recording(index, kind, split) for kind in ("speech", "music") for index, split in enumerate(splits)]
-    return Corpus((*recordings, recording(9, "speech", "eval", 1.0)), {"speech": audio, "music": audio})
+    recordings = [
+        recording(f"usr/{n}.wav", kind, split, 4.0) for kind in ("speech", "music") for n, split in enumerate(splits)
+    ]
+    short = recording("usr/9.wav", "speech", "eval", 1.0)
+    return Corpus((*recordings, short), {"speech": audio, "music": audio})
 
 
 @pytest.fixture
-def codec():
-    torch.manual_seed(0)
-    made = Codec(TINY, "tiny").eval().requires_grad_(False)
-    made.quantizer.codebooks.normal_()
-    return made
+def model():
+    return random_model()
 
 
 def test_clips_are_held_out_fixed_and_levelled(corpus):
@@ -66,99 +48,70 @@ def test_clips_are_held_out_fixed_and_levelled(corpus):
     assert np.square(clips[0].wave).mean() == pytest.approx(10**-2.2, rel=1e-3)
 
 
-def test_measurements_are_taken_for_each_layer_count(monkeypatch, codec):
+def test_measurements_are_taken_for_each_layer_count(monkeypatch, model):
     monkeypatch.setattr(evaluation, "visqol", lambda *_: 4.0)
     monkeypatch.setattr(evaluation, "pesq_wideband", lambda *_: 2.0)
     noise = np.random.default_rng(0).normal(0, 0.08, 9600).astype(np.float32)
-    rows = evaluation.measure(codec, [Clip("a", "speech", noise), Clip("b", "music", noise)], (1, 4), 2)
+    rows = evaluation.measure(model, [Clip("a", "speech", noise), Clip("b", "music", noise)], (1, 4), 2)
     assert [(row.clip, row.n_layers) for row in rows] == [("a", 1), ("a", 4), ("b", 1), ("b", 4)]
     assert (rows[0].pesq, math.isnan(rows[2].pesq)) == (2.0, True)
     assert all(row.mel > 0 for row in rows)
     assert json.loads(json.dumps(rows[0].as_dict()))["n_layers"] == 1
 
 
-def test_export_writes_three_files_that_fit(monkeypatch, tmp_path, corpus, codec):
+def test_calibration_sets_the_strengths_of_each_number_of_layers(model):
+    codebooks, decoder = model.quantizer.codebooks.clone(), model.decoder
+    for strengths in (decoder.compression.exponent, decoder.noise.gain, decoder.smoothing.strength):
+        assert strengths.shape == (5,)
+        strengths[1:] = -1.0
+    calibrate(model, 0.08 * torch.randn(4, 48_000, generator=torch.Generator().manual_seed(0)))
+    assert ((decoder.compression.exponent[1:] >= 0.5) & (decoder.compression.exponent[1:] <= 1)).all()
+    assert (decoder.noise.gain >= 0).all() and (decoder.smoothing.strength >= 0).all()
+    assert set(decoder.noise.first_bin.tolist()) <= set(map(float, model.config.band_edges))
+    assert torch.equal(decoder.noise.first_bin, decoder.sinusoids.first_bin)
+    assert torch.equal(decoder.smoothing.strength, decoder.decorrelation.strength)
+    assert torch.equal(model.quantizer.codebooks, codebooks)
+
+
+def exported(monkeypatch, tmp_path, corpus, model, name, *options):
+    """Export a model from a weights file and return it as it is read, and what the command said."""
     source = tmp_path / "source.safetensors"
-    save_model(codec, source)
+    save_model(model, "source", source)
     measured = [Measurement("a", "speech", 3, 1.5, 3.0, 0.2), Measurement("b", "music", 3, math.nan, 4.0, 0.1)]
     monkeypatch.setattr(export, "open_corpus", lambda _: corpus)
     monkeypatch.setattr(export, "measure", lambda *_: measured)
-    out = tmp_path / "out"
-    arguments = [
-        "export",
-        str(source),
-        str(tmp_path),
-        "-o",
-        str(out),
-        "--name",
-        "small",
-        "--minutes",
-        "0",
-        "--entropy-minutes",
-        "0",
-    ]
-    result = CliRunner().invoke(app, [*arguments, "--before", "From noise."], catch_exceptions=False)
+    monkeypatch.setattr(export, "TONE_CROPS", 16)
+    monkeypatch.setattr(export, "CALIBRATION_S", 8)
+    where = ["-o", str(tmp_path / "out"), "--name", name, "--minutes", "0", "--entropy-minutes", "0"]
+    arguments = ["export", str(source), str(tmp_path), *where, *options]
+    result = CliRunner().invoke(app, arguments, catch_exceptions=False)
     assert result.exit_code == 0
-    model = read_model_file(out / "small.safetensors")
-    assert result.stdout.split() == [str(model.path), str(model.tables_path), str(model.card_path)]
-    assert load_model(model, "cpu").fingerprint == codec.fingerprint == model.fingerprint
-    _, table = read_tables(model.tables_path)
-    assert (table.sum(1, dtype=np.int64) == 1 << 24).all()
-    card = model.card_path.read_text()
+    return read_model_file(tmp_path / "out" / f"{name}.safetensors"), result.stdout
+
+
+def test_export_writes_three_files_that_fit(monkeypatch, tmp_path, corpus, model):
+    found, said = exported(monkeypatch, tmp_path, corpus, model, "small", "--before", "From noise.")
+    assert found.name == "small"
+    assert said.split() == [str(found.path), str(found.tables_path), str(found.card_path)]
+    loaded = load_model(found, "cpu")
+    assert loaded.fingerprint == model.fingerprint == found.fingerprint
+    assert loaded.silence.any() and loaded.decoder.noise.first_bin[0] == 0, "calibrated"
+    _, table = read_tables(found.tables_path)
+    assert [len(row) for row in table] == [16] * 4
+    assert all(row.sum(dtype=np.int64) == 1 << 24 for row in table)
+    card = found.card_path.read_text()
+    assert card.startswith("# small\n") and "4 layers of 16 entries" in card
     assert "| p | 1.0 | music 0.00, speech 0.00 | CC0 |" in card
     assert "From noise." in card
     assert "| speech | 1 | 3 | 1.50 | 3.00 | 0.200 |" in card
 
 
-def test_a_model_gets_tone_layers(monkeypatch, tmp_path, corpus):
-    torch.manual_seed(0)
-    plain = Codec(small_config(codebook_size=512), "plain").eval().requires_grad_(False)
-    plain.quantizer.codebooks.normal_(std=0.1)
-    save_model(plain, tmp_path / "plain.safetensors")
-    monkeypatch.setattr(export, "open_corpus", lambda _: corpus)
-    monkeypatch.setattr(export, "TONE_CROPS", 16)
-    source, options = str(tmp_path / "plain.safetensors"), "--minutes 0 --entropy-minutes 0 --clips 0 --base plain"
-    command = ["export", source, str(tmp_path), "-o", str(tmp_path), "--name", "toned", *options.split()]
-    for wrong, code in (("x", 2), ("1", 1), ("4 4", 1)):
-        assert CliRunner().invoke(app, [*command, "--tone-layers", wrong]).exit_code == code
-    assert CliRunner().invoke(app, [*command, "--tone-layers", "3 4"], catch_exceptions=False).exit_code == 0
-    model = read_model_file(tmp_path / "toned.safetensors")
-    codec = load_model(model, "cpu")
-    assert codec.config.tone_layers == (2, 3) and codec.config.n_vectors(codec.config.n_layers) == 2
-    assert codec.fingerprint != plain.fingerprint and torch.equal(codec.quantizer.codebooks, plain.quantizer.codebooks)
-    assert codec.decoder.tone_loudness.weight.any(), "fitted"
-    assert model.path.stat().st_size < 20_000, "all else is the base's"
-    assert read_tables(model.tables_path)[1].shape == (4, 512)
-    assert ", 2 layers of 512 entries and 2 of tones" in model.card_path.read_text()
-
-
-def test_a_shipped_model_is_calibrated_anew_beside_its_weights(monkeypatch, tmp_path, corpus, codec):
-    weights = tmp_path / "small.safetensors"
-    save_model(codec, weights)
-    before = weights.read_bytes()
-    monkeypatch.setattr("rvqcodec.training.corpus.corpus.open_corpus", lambda _: corpus)
-    result = CliRunner().invoke(app, ["finish", str(tmp_path), "--model", str(weights)], catch_exceptions=False)
-    assert result.stdout.split() == [str(weights.with_suffix(".finish.json"))]
-    config = load_model(read_model_file(weights), "cpu").config
-    assert len(config.low_exponents) == config.n_codebooks
-    assert weights.read_bytes() == before
-
-
-def test_gains_for_sound_without_a_pitch_are_set(monkeypatch, tmp_path, corpus, codec):
-    weights, gains = tmp_path / "small.safetensors", (300,) * len(codec.config.search_stops)
-    config = dataclasses.replace(codec.config, pitch_strengths=(40,) * codec.config.n_codebooks)
-    ready = Codec(config, codec.name)
-    ready.load_state_dict(codec.state_dict())
-    save_model(ready, weights)
-    monkeypatch.setattr("rvqcodec.training.corpus.corpus.open_corpus", lambda _: corpus)
-    command = ["finish", str(tmp_path), "--model", str(weights), "--pitchless-gains"]
-    for wrong, code in (("3 x", 2), ("300", 1)):
-        assert CliRunner().invoke(app, [*command, wrong]).exit_code == code
-        assert not weights.with_suffix(".finish.json").exists()
-    CliRunner().invoke(app, [*command, " ".join(map(str, gains))], catch_exceptions=False)
-    assert load_model(read_model_file(weights), "cpu").config.pitchless_gains == gains
-
-
-def test_run_without_a_length_is_a_usage_error(tmp_path):
-    result = CliRunner().invoke(app, ["run", str(tmp_path), str(tmp_path)])
-    assert result.exit_code == 2
+def test_the_loudness_of_sinusoids_is_fitted(monkeypatch, tmp_path, corpus):
+    toned = random_model(scale=0.1, codebook_size=512, n_codebooks=2, search_stops=(1, 2), sinusoid_layers=(2, 3))
+    found, _ = exported(monkeypatch, tmp_path, corpus, toned, "toned", "--clips", "0")
+    loaded = load_model(found, "cpu")
+    assert loaded.fingerprint == toned.fingerprint and loaded.config.sinusoid_layers == (2, 3)
+    assert loaded.decoder.sinusoids.loudness.weight.any(), "fitted"
+    assert [len(row) for row in read_tables(found.tables_path)[1]] == [512, 512, 256, 256]
+    card = found.card_path.read_text()
+    assert ", 2 layers of 512 entries and 2 of sinusoids" in card and "Not measured." in card

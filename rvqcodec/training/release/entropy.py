@@ -105,6 +105,11 @@ class LayerPredictor(nn.Module):
         self.embedding.weight[:size, : 2 * (width // 2)] = SCALE_SIZE * torch.cat([angles.sin(), angles.cos()], 1)
         self.embedding.weight[0] = 0
 
+    def embedded(self, codes: Tensor) -> Tensor:
+        """Return what codes add to their frames' sums, [batch, frames, width]: nothing where they are past the codebook."""
+        added: Tensor = self.embedding(codes.clamp(max=self.output.out_features))
+        return added
+
     def forward(self, known: Tensor, number: int, dropout: float) -> Tensor:
         """Return logits [batch, n, codebook_size] of a pass from what is known around its frames, [batch, n, N_OFFSETS * width]."""
         seen = F.dropout(F.hardtanh(known, -REACHED, REACHED), dropout, self.training)
@@ -117,23 +122,22 @@ class Predictor(nn.Module):
     """Predicts all layers.
 
     Args:
-        shares: How often each code is used, [layers, codebook_size], for the start.
+        shares: How often each code of each layer is used, [codebook_size], for the start.
         settings: Sizes.
     """
 
-    def __init__(self, shares: npt.NDArray[np.float64], settings: EntropySettings) -> None:
+    def __init__(self, shares: Sequence[npt.NDArray[np.float64]], settings: EntropySettings) -> None:
         super().__init__()
         self.dropout = settings.dropout
         self.sinusoid_layers = settings.sinusoid_layers
-        logarithms = torch.from_numpy(np.log(shares)).float()
         self.layers = nn.ModuleList(
             LayerPredictor(
                 SLOW_STRIDES if settings.is_slow(layer) else FAST_STRIDES,
-                row,
+                torch.from_numpy(np.log(row)).float(),
                 settings.width,
                 settings.n_hidden(layer),
             )
-            for layer, row in enumerate(logarithms)
+            for layer, row in enumerate(shares)
         )
         for layer in settings.sinusoid_layers:
             self._part(layer).start_as_scale()
@@ -142,8 +146,8 @@ class Predictor(nn.Module):
         """Return the mean bits of a layer's codes in sequences [batch, layers, frames]; codes past the codebook are gaps."""
         part = self._part(layer)
         n_frames = codes.shape[2]
-        lower = [self._part(below).embedding(codes[:, below]) for below in range(layer)]
-        own = part.embedding(codes[:, layer])
+        lower = [self._part(below).embedded(codes[:, below]) for below in range(layer)]
+        own = part.embedded(codes[:, layer])
         sums = torch.stack(lower).sum(0) if lower else torch.zeros_like(own)
         total, count = own.new_zeros(()), 0
         frames = torch.arange(n_frames)
@@ -176,29 +180,29 @@ class Run:
     state: dict[str, Any] = field(default_factory=dict)
 
 
-def shares_of(pieces: Sequence[Codes], codebook_size: int) -> npt.NDArray[np.float64]:
-    """Return how often each code is used, [layers, codebook_size], half a use added to each."""
-    counts = np.full((len(pieces[0]), codebook_size), 0.5)
+def shares_of(pieces: Sequence[Codes], sizes: Sequence[int]) -> list[npt.NDArray[np.float64]]:
+    """Return how often each code of each layer is used, [codebook_size], half a use added to each."""
+    counts = [np.full(size, 0.5) for size in sizes]
     for codes in pieces:
-        counts += np.stack([np.bincount(row, minlength=codebook_size) for row in codes])
-    shares: npt.NDArray[np.float64] = counts / counts.sum(1, keepdims=True)
-    return shares
+        for count, row in zip(counts, codes, strict=True):
+            count += np.bincount(row, minlength=len(count))
+    return [count / count.sum() for count in counts]
 
 
 def train_network(
-    coded: CodedPieces, codebook_size: int, settings: EntropySettings, run: Run | None = None
+    coded: CodedPieces, sizes: Sequence[int], settings: EntropySettings, run: Run | None = None
 ) -> Iterator[str]:
     """Train a network and yield how it goes; `run` holds the best one meanwhile.
 
     Args:
         coded: The codes, with their splits.
-        codebook_size: Entries of a codebook.
+        sizes: Entries of each layer's codebook.
         settings: How.
         run: Made by `start_run`.
     """
-    run = run or start_run(coded, codebook_size, settings)
+    run = run or start_run(coded, sizes, settings)
     predictor, generator = run.predictor, np.random.default_rng(settings.seed)
-    flat, held_out = joined(coded.of("train"), codebook_size), joined(coded.of("valid", "eval"), codebook_size)
+    flat, held_out = joined(coded.of("train"), max(sizes)), joined(coded.of("valid", "eval"), max(sizes))
     optimizer = torch.optim.AdamW(predictor.parameters(), lr=settings.rate, weight_decay=0.01)
     n_layers = len(predictor.layers)
     odds = 1 / (1 + np.arange(n_layers) / 4)
@@ -224,15 +228,15 @@ def train_network(
     predictor.eval()
 
 
-def start_run(coded: CodedPieces, codebook_size: int, settings: EntropySettings) -> Run:
+def start_run(coded: CodedPieces, sizes: Sequence[int], settings: EntropySettings) -> Run:
     """Return a run that begins with the codes' frequencies."""
     torch.manual_seed(settings.seed)
-    return Run(Predictor(shares_of(coded.of("train"), codebook_size), settings))
+    return Run(Predictor(shares_of(coded.of("train"), sizes), settings))
 
 
-def joined(pieces: Sequence[Codes], codebook_size: int) -> Tensor:
-    """Return pieces as one sequence, int16 or int32 [layers, frames], with gaps that keep them apart."""
-    padded = [np.pad(codes, ((0, 0), (0, PADDING)), constant_values=codebook_size) for codes in pieces]
+def joined(pieces: Sequence[Codes], gap: int) -> Tensor:
+    """Return pieces as one sequence, int32 [layers, frames], with gaps of a code past all codebooks that keep them apart."""
+    padded = [np.pad(codes, ((0, 0), (0, PADDING)), constant_values=gap) for codes in pieces]
     return torch.from_numpy(np.concatenate(padded, 1).astype(np.int32))
 
 

@@ -85,12 +85,13 @@ def release(request: EntropyRelease) -> Iterator[str]:
     yield from code_corpus(codec, corpus, request.codes, request.code_minutes, BEAM_WIDTH, n_threads=request.n_threads)
     torch.set_num_threads(request.n_threads)
     traits = model.traits
-    coded, size = open_codes(request.codes, traits.n_layers), max(group.codebook_size for group in traits.groups)
+    coded = open_codes(request.codes, traits.n_layers)
+    sizes = [group.codebook_size for group in traits.groups for _ in range(group.n_layers)]
     settings = EntropySettings(minutes=request.minutes, rate=request.rate, sinusoid_layers=sinusoid_layers(traits))
-    run = start_run(coded, size, settings)
+    run = start_run(coded, sizes, settings)
     if request.init:
         _take_over(run, Path(request.init))
-    for line in train_network(coded, size, settings, run):
+    for line in train_network(coded, sizes, settings, run):
         _save(run, request.codes / CHECKPOINT)
         yield line
     path = next_path(model, request.folder)

@@ -28,7 +28,7 @@ from rvqcodec.training.train.settings import Settings
 from rvqcodec.training.train.start import start_codebooks, start_linear_paths
 from rvqcodec.training.train.trainer import Trainer
 from rvqcodec.weights.load import load_model, pick_device
-from rvqcodec.weights.registry import find_model
+from rvqcodec.weights.registry import DEFAULT_MODEL, find_model
 
 CHECKPOINT = "checkpoint.pt"
 BEFORE_ADVERSARIAL = "before-adversarial.pt"
@@ -135,7 +135,7 @@ def load_start(init: str, config: Rvq48Config | None = None) -> tuple[Rvq48, Ten
         ModelError: It can't be read.
     """
     if not init:
-        return Rvq48(config or Rvq48Config()), None
+        return Rvq48(config or Rvq48Config.from_json(find_model(DEFAULT_MODEL).config)), None
     if init.endswith(".pt"):
         state = load_checkpoint(Path(init))
         codec = Rvq48(Rvq48Config.from_json(state["config"]))

@@ -258,6 +258,7 @@ class Trainer:
             self.adam.load_state_dict(state["optimizers"]["adam"])
             self.judge.load_state_dict(state["optimizers"]["judge"])
             self.codebooks.load_state_dict(state["codebooks"])
+            self.codebooks.zero_first = bool(self.codec.quantizer.costs.any())
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"the checkpoint doesn't fit this run: {error}") from error
         self.average = {name: value.to(self.device) for name, value in state["average"].items()}
