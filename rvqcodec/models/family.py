@@ -115,7 +115,9 @@ class Traits:
 
     def layers_for_bitrate(self, kbps: float, channels: int) -> int:
         """Return how many layers give the nominal bitrate nearest to `kbps`, all channels together."""
-        rates = [self.signal("", "", self.sample_rate, channels, n).nominal_bitrate for n in range(1, self.n_layers + 1)]
+        rates = [
+            self.signal("", "", self.sample_rate, channels, n).nominal_bitrate for n in range(1, self.n_layers + 1)
+        ]
         return 1 + min(range(len(rates)), key=lambda index: abs(rates[index] - 1000 * kbps))
 
     def signal(

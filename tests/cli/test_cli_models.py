@@ -16,7 +16,6 @@ from tones import glide
 from rvqcodec.weights.load import save_model
 
 
-
 @pytest.fixture
 def models(here, monkeypatch):
     """An empty folder of imported models."""
@@ -143,7 +142,9 @@ def test_lyra_codes_and_decodes_its_vector(here, rvq, models):
     encoded = codec.encode(wave.numpy(), 46, n_threads=2)
     assert np.array_equal(encoded.codes[0], codes)
     with safe_open(shared / "lyra-v1.2.0-vector.safetensors", "pt") as file:
-        decoded = {int(key.rpartition("_")[2]): file.get_tensor(key) for key in file.keys() if key.startswith("decoded")}
+        decoded = {
+            int(key.rpartition("_")[2]): file.get_tensor(key) for key in file.keys() if key.startswith("decoded")
+        }
     for n_layers, expected in decoded.items():
         found = torch.from_numpy(codec.decode(codec.encode(wave.numpy(), n_layers)))[0]
         n = min(len(found), expected.numel())

@@ -22,6 +22,7 @@ sys.path.insert(0, str(FOLDER.parent))
 from failures import make_failures  # noqa: E402
 from tiny import read_file, tiny_codec, write_file  # noqa: E402
 
+from rvqcodec.codec.codec import Codec  # noqa: E402
 from rvqcodec.errors import FormatError  # noqa: E402
 from rvqcodec.formats.entropy.frequencies import TOTAL  # noqa: E402
 from rvqcodec.formats.entropy.layers import NOTHING, Tables  # noqa: E402
@@ -40,7 +41,7 @@ def make_tiny():
     path = FOLDER / "tiny.safetensors"
     codec = tiny_codec()
     if not path.exists():
-        save_model(codec, path)
+        save_model(codec.model, codec.name, path)
     tables = path.with_name("tiny.static.safetensors")
     if not tables.exists():
         write_tables(tables, counted_tables(codec), codec.name, codec.fingerprint)
@@ -49,8 +50,8 @@ def make_tiny():
 
 def counted_tables(codec):
     """Return the frequencies of the codes of some waves, one added to each count, uint32 [layers, codebook_size]."""
-    codes = codec.encode(make_wave(codec.config.sample_rate, 40 * codec.config.sample_rate, 1, seed=7), 4).codes[0]
-    counts = np.stack([np.bincount(layer, minlength=codec.config.codebook_size) + 1 for layer in codes])
+    codes = codec.encode(make_wave(codec.traits.sample_rate, 40 * codec.traits.sample_rate, 1, seed=7), 4).codes[0]
+    counts = np.stack([np.bincount(layer, minlength=codec.traits.groups[0].codebook_size) + 1 for layer in codes])
     frequencies = counts * (TOTAL // counts.sum(1, keepdims=True))
     frequencies[np.arange(len(counts)), counts.argmax(1)] += TOTAL - frequencies.sum(1)
     return frequencies.astype(np.uint32)
@@ -70,14 +71,14 @@ def make_wave(rate, n_samples, channels, seed=0):
 
 def make_files(codec, tables):
     """Return the vectors by name: .rvq files as bytes."""
-    rate, whole = codec.config.sample_rate, codec.name == "tiny"
-    n_layers = min(12, codec.config.n_layers)
-    stereo = codec.encode(make_wave(rate, int(5.7 * rate) if whole else int(2.3 * rate), 2), n_layers)
+    rate, whole = codec.traits.sample_rate, codec.name == "tiny"
+    n_layers = codec.traits.default_layers
+    stereo = codec.encode(make_wave(rate, int(2.7 * rate) if whole else int(2.3 * rate), 2), n_layers)
     tags = {"artist": "nobody", "title": "golden é"}
-    files = {"stereo": write_file(stereo, tables, chunk_blocks=2, tags=tags, source=SOURCE)}
+    files = {"stereo": write_file(stereo, tables, chunk_blocks=1, tags=tags, source=SOURCE)}
     if not whole:
         return files
-    mono, three = (codec.encode(make_wave(rate, int(3.01 * rate), n, seed=n), 4) for n in (1, 3))
+    mono, three = (codec.encode(make_wave(rate, int(1.01 * rate), n, seed=n), 4) for n in (1, 3))
     files["mono-static"] = write_file(mono, tables, "static", chunk_blocks=10)
     files["raw"] = write_file(stereo, NOTHING, "raw", chunk_blocks=3)
     files["three-channels"] = write_file(three, tables, chunk_blocks=1)
@@ -123,7 +124,7 @@ def describe_failure(name, data, tables):
 
 def make_vectors(file, path):
     """Write a model's vectors and their description."""
-    codec = load_model(file, "cpu")
+    codec = Codec(load_model(file, "cpu"), file.name)
     tables = Tables(static=StaticTables(*read_tables(file.tables_path)) if file.tables_path.is_file() else None)
     files = make_files(codec, tables)
     found = {

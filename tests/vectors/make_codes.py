@@ -28,7 +28,7 @@ from tiny import (  # noqa: E402
 from rvqcodec.formats.entropy.layers import Tables  # noqa: E402
 from rvqcodec.pipeline.tables import load_network  # noqa: E402
 from rvqcodec.weights.networks import ARRAYS, write_network  # noqa: E402
-from rvqcodec.weights.registry import data_folder  # noqa: E402
+from rvqcodec.weights.registry import data_folder, find_model  # noqa: E402
 
 TINY_NETWORK = FOLDER / "tiny-entropy.network-1.safetensors"
 N_SAMPLES = {"overlap": 3896, "multiple": 2990}
@@ -79,18 +79,16 @@ def tiny_files():
 
 def shipped_file(name):
     """Return the vector of one shipped network: likely codes, from its own first layers on, and unlikely ones."""
-    network = load_network(data_folder() / name)
     signal = make_signal(
         model=name.split(".")[0],
         sample_rate=48_000,
         model_sample_rate=48_000,
         hop_length=960,
-        n_layers=len(network.layers),
-        codebook_size=1024,
+        groups=find_model(name.split(".")[0]).traits.groups,
     )
     rng = np.random.default_rng(5)
     encoded = make_encoded(signal, 48_000 * 5, seed=9, silent=0.1)
-    likely = np.cumsum(rng.random(encoded.codes.shape) < 0.1, -1) * 37 % 1024
+    likely = np.cumsum(rng.random(encoded.codes.shape) < 0.1, -1) * 37 % np.array(signal.codebook_sizes)[:, None]
     object.__setattr__(encoded, "codes", np.where(encoded.codes > 0, likely, 0).astype(np.uint16))
     return {name.removesuffix(".safetensors").replace(".", "-"): (encoded, "network", "", name, 3)}
 

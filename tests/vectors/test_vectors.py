@@ -10,6 +10,7 @@ import pytest
 from tiny import fitting_tables, read_file, write_file
 
 from rvqcodec import errors
+from rvqcodec.codec.codec import Codec
 from rvqcodec.formats.entropy.layers import LayerCoder, Tables
 from rvqcodec.formats.entropy.payload import Mode, StaticTables
 from rvqcodec.formats.rvq.stream import RvqReader
@@ -46,7 +47,7 @@ def tables_of(model):
 
 @pytest.fixture(scope="module")
 def codecs():
-    return {model: load_model(file_of(model), "cpu") for model in SETS}
+    return {model: Codec(load_model(file_of(model), "cpu"), model) for model in SETS}
 
 
 def test_none_is_missing():
