@@ -20,6 +20,7 @@ import soundfile
 
 from rvqcodec.formats.entropy import fast
 from rvqcodec.formats.entropy.layers import LayerCoder, Tables
+from rvqcodec.formats.entropy.payload import Mode
 from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.pipeline.stored import read_encoded
 from rvqcodec.pipeline.tables import tables_to_write
@@ -54,19 +55,20 @@ def sizes(wav: Path, layers: list[int], command: str) -> None:
         )
 
 
-def code(chunks: list[list[np.ndarray]], tables: Tables, entropy: str) -> tuple[float, float]:
+def coder_of(chunk: list[np.ndarray], sizes: list[int], tables: Tables, predicting: bool) -> LayerCoder:
+    """Return a coder of a chunk's layers of these sizes."""
+    return LayerCoder(tables, sizes, [1] * len(sizes), [codes.shape[1] for codes in chunk], predicting=predicting)
+
+
+def code(chunks: list[list[np.ndarray]], sizes: list[int], tables: Tables, entropy: str) -> tuple[float, float]:
     """Return the seconds that coding chunks [streams][layers, frames] and decoding them took."""
     started, written = time.perf_counter(), []
     for chunk in chunks:
-        predicting, lengths = entropy in ("auto", "network"), [codes.shape[1] for codes in chunk]
-        coder = LayerCoder(tables, [1024] * SPEED_LAYERS, [1] * SPEED_LAYERS, lengths, predicting=predicting)
-        written.append([coder.encode([codes[layer] for codes in chunk], entropy) for layer in range(SPEED_LAYERS)])
+        coder = coder_of(chunk, sizes, tables, entropy in ("auto", "network"))
+        written.append([coder.encode([codes[layer] for codes in chunk], entropy) for layer in range(len(sizes))])
     between = time.perf_counter()
     for chunk, layers in zip(chunks, written, strict=True):
-        predicting = any(mode == 3 for layer in layers for mode, _ in layer)
-        coder = LayerCoder(
-            tables, [1024] * SPEED_LAYERS, [1] * SPEED_LAYERS, [c.shape[1] for c in chunk], predicting=predicting
-        )
+        coder = coder_of(chunk, sizes, tables, any(mode == Mode.NETWORK for layer in layers for mode, _ in layer))
         for number, layer in enumerate(layers):
             found = coder.decode([payload for _, payload in layer], [mode for mode, _ in layer])
             if not all(np.array_equal(row, codes[number]) for row, codes in zip(found, chunk, strict=True)):
@@ -77,17 +79,17 @@ def code(chunks: list[list[np.ndarray]], tables: Tables, entropy: str) -> tuple[
 def speeds(wav: Path) -> None:
     """Print x real time of each mode."""
     encoded = read_encoded(wav.with_suffix(".raw.rvq"))
-    tables = tables_to_write(encoded.signal.fingerprint, "auto")
+    tables, sizes = tables_to_write(encoded.signal.fingerprint, "auto"), list(encoded.signal.codebook_sizes)
     n_frames = encoded.codes.shape[2] // CHUNK_FRAMES * CHUNK_FRAMES
     starts = range(0, n_frames, CHUNK_FRAMES)
     chunks = [[codes[:SPEED_LAYERS, start : start + CHUNK_FRAMES] for codes in encoded.codes] for start in starts]
-    seconds = n_frames / 50
+    seconds = n_frames * encoded.signal.hop_length / encoded.signal.model_sample_rate
     for loop, rows in (("numpy", 1 << 60), ("numba", -1)):
         fast.ROWS_BEFORE = rows
         if loop == "numba" and fast.compiled(0) is None:
             continue
         for mode in MODES if loop == "numpy" else ("network", "auto"):
-            times = np.array([code(chunks, tables, mode) for _ in range(3)]).min(0)
+            times = np.array([code(chunks, sizes[:SPEED_LAYERS], tables, mode) for _ in range(3)]).min(0)
             encode, decode = seconds / times
             print(f"| {wav.stem} | {len(chunks[0])} | {mode}, {loop} | {encode:.0f} | {decode:.0f} |", flush=True)
 

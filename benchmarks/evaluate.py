@@ -1,6 +1,6 @@
 """Scores rvq models, Opus and MP3 on the held-out clips: a CSV file, a table and curves.
 
-    python benchmarks/evaluate.py FOLDER -o benchmarks/results/NAME [--models rvq48-v1 other.safetensors] [--layers 3 6 12 24]
+    python benchmarks/evaluate.py FOLDER -o benchmarks/results/NAME [--models rvq48 other.safetensors] [--layers 3 6 12 24]
         [--opus 6 8 12 16 24 32] [--mp3 32 48 64] [--jobs 2] [--entropy auto] [--clips ID ...]
 
 FOLDER is what `benchmarks/heldout.py` wrote. Needs the extra `eval`, opusenc, opusdec, lame and ffmpeg. Every clip is encoded to a file,

@@ -42,7 +42,7 @@ def quality(rows: Rows) -> str:
         lines.append(markdown_line([str(setting), *cells]))
     return (
         f"{len(clips)} held-out clips (`rvqcodec/training/corpus/heldout.json`), medians; kbps of each kind's clips joined, all overhead "
-        "included; search with 4 candidates.\n\n" + "\n".join(lines)
+        "included; search with a beam width of 4.\n\n" + "\n".join(lines)
     )
 
 

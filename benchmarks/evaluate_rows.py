@@ -17,7 +17,7 @@ class Row:
     """What one coding of one clip gave; not a number where nothing was measured.
 
     clip: Its name, "all" for all clips of a kind joined, which are timed and weighed but not scored.
-    codec, setting: "rvq48-v1" and layers, "opus" or "mp3" and kbps asked for.
+    codec, setting: "rvq48" and layers, "opus" or "mp3" and kbps asked for.
     seconds, bytes, kbps: Of the clip and its coded file.
     kbps_long: Of all clips of the kind joined, at the same setting.
     encode_s, decode_s: Wall clock on one thread.
@@ -68,7 +68,7 @@ def read_rows(path: Path) -> list[Row]:
 
 
 def write_rows(path: Path, rows: Iterable[Row]) -> None:
-    """Write a CSV file anew, whole or not at all."""
+    """Write a CSV file anew, atomically."""
     part = path.with_name(f".{path.name}.part")
     with part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -1,6 +1,6 @@
 """Makes critical test signals, takes them through encode and decode, and reports the defects that a listener would hear.
 
-    python benchmarks/listening.py -o benchmarks/results/listening [--models rvq48-v1] [--layers 3 6 14 24] [--debs debs]
+    python benchmarks/listening.py -o benchmarks/results/listening [--models rvq48] [--layers 3 6 14 24] [--debs debs]
 
 Models are names or paths of weights files. Needs fluidsynth and dpkg-deb; two Debian packages, 190 MB, are downloaded to `--debs`
 where they aren't there. Writes report.md and spectrograms, original and decoded side by side. What was seen in them is written by

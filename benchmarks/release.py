@@ -1,12 +1,11 @@
 """Makes a release of weights in one go, from a checkpoint or with training first, and measures it.
 
-    python benchmarks/release.py CHECKPOINT --name rvq48-v5 --corpus corpus --work work [--train 60 --init rvq48-v4]
+    python benchmarks/release.py CHECKPOINT --name NAME --corpus corpus --work work [--train 60 --init rvq48]
 
 Trains (with --train MINUTES, into CHECKPOINT's folder; a run there goes on), then writes into the package what a model is: weights, static
-tables, card, postfilter, entropy network with its card. Then its golden vectors, the evaluation on the held-out clips beside the models
-before it and Opus and MP3, whose medians go into the card, and the listening report. WORK holds what isn't kept: packages, held-out audio,
-codes. What is there already is not made again, so a run that was cut off goes on. Needs the extras train, eval and test, opus-tools,
-lame, ffmpeg and fluidsynth.
+tables, card, entropy network with its card. Then its golden vectors, the evaluation on the held-out clips beside other models, Opus and
+MP3, whose medians go into the card, and the listening report. WORK holds what isn't kept: packages, held-out audio, codes. What is there
+already is not made again, so a run that was cut off goes on. Needs the extras train, eval and test, opus-tools, lame, ffmpeg and fluidsynth.
 
 Left to do by hand: look at it all; make the model the default (`DEFAULT_MODEL`) where it measures better; commit.
 """
@@ -21,7 +20,7 @@ from pathlib import Path
 
 from evaluate_card import update_card
 
-from rvqcodec.weights.registry import DEFAULT_MODEL, data_folder, find_model, postfilter_of
+from rvqcodec.weights.registry import DEFAULT_MODEL, data_folder, find_model
 
 HERE = Path(__file__).parent
 VECTORS = HERE.parent / "tests" / "vectors"
@@ -42,13 +41,7 @@ def make_model(options: argparse.Namespace) -> None:
             "--init", options.init, "--processes", options.jobs)  # fmt: skip
     if not (data_folder() / f"{options.name}.md").is_file():  # the card is written last
         run(*RVQ, "train", "export", options.checkpoint, options.corpus, "-o", data_folder(), "--name", options.name,
-            "--minutes", options.table_minutes, "--before", options.before, "--base", options.base,
-            "--entropy-minutes", 0)  # fmt: skip
-    if options.postfilter_minutes and not postfilter_of(find_model(options.name).path).is_file():
-        known = find_model(options.base).postfilter_path if options.base else None
-        start = ["--init", known] if known and known.is_file() else []
-        run(*RVQ, "train", "postfilter", options.corpus, "--model", options.name, "--minutes", options.postfilter_minutes,
-            "--decode-minutes", options.postfilter_minutes / 3, *start)  # fmt: skip
+            "--minutes", options.table_minutes, "--before", options.before, "--entropy-minutes", 0)  # fmt: skip
     if not find_model(options.name).network_paths:
         start = ["--init", options.network_init] if options.network_init else []
         run(*RVQ, "train", "entropy", options.corpus, options.work / f"{options.name}.codes", "--model", options.name,
@@ -57,9 +50,8 @@ def make_model(options: argparse.Namespace) -> None:
 
 
 def make_vectors(name: str) -> None:
-    """Write the golden vectors of the model and of its newest network."""
+    """Write the golden vectors of the model."""
     run(sys.executable, VECTORS / "make.py", name)
-    run(sys.executable, VECTORS / "make_entropy.py", find_model(name).network_paths[-1].name)
 
 
 def measure(options: argparse.Namespace) -> None:
@@ -83,15 +75,11 @@ def main() -> None:
     parser.add_argument("--train", type=float, default=0, help="minutes of joint training first")
     parser.add_argument("--init", default=DEFAULT_MODEL, help="what a new run starts from")
     parser.add_argument("--before", default="", help="what the run started from, a sentence for the card")
-    parser.add_argument(
-        "--base", default="", help="a model of the package: weights that are the same there are left out"
-    )
     parser.add_argument("--beside", nargs="*", default=[DEFAULT_MODEL], help="models to compare with")
     parser.add_argument("--table-minutes", type=float, default=10)
     parser.add_argument("--code-minutes", type=float, default=40)
     parser.add_argument("--network-minutes", type=float, default=60)
-    parser.add_argument("--network-init", default="", help="a network to start from, such as that of the model before")
-    parser.add_argument("--postfilter-minutes", type=float, default=30, help="0: none of its own")
+    parser.add_argument("--network-init", default="", help="a network to start from, such as that of another model")
     parser.add_argument("--layers", type=int, nargs="+", default=[3, 6, 9, 12, 15, 18, 24], help="to evaluate")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = parser.parse_args()
