@@ -5,7 +5,8 @@
 Trains (with --train MINUTES, into CHECKPOINT's folder; a run there goes on), then writes into the package what a model is: weights, static
 tables, card, entropy network with its card. Then its golden vectors, the evaluation on the held-out clips beside other models, Opus and
 MP3, whose medians go into the card, and the listening report. WORK holds what isn't kept: packages, held-out audio, codes. What is there
-already is not made again, so a run that was cut off goes on. Needs the extras train, eval and test, opus-tools, lame, ffmpeg and fluidsynth.
+already is not made again, so a run that was cut off goes on. Needs the extras train, eval and test, opus-tools, lame, ffmpeg and
+fluidsynth.
 
 Left to do by hand: look at it all; make the model the default (`DEFAULT_MODEL`) where it measures better; commit.
 """

@@ -70,6 +70,7 @@ def test_frames_skip_layers_that_save_little():
     made = started()
     first, *_, last = made.quantizer.costs.tolist()
     assert first == 0 < last
+    assert made.quantizer.weights.tolist() == [2.0] * 4, "unvoiced frames, up to the second stop"
     assert not made.quantizer.codebooks[:, 0].any()
     latent = latent_of(made, torch.cat(waves()))
     n_layers = torch.full((len(latent),), 4)

@@ -64,13 +64,28 @@ def test_calibration_sets_the_strengths_of_each_number_of_layers(model):
     for strengths in (decoder.compression.exponent, decoder.noise.gain, decoder.smoothing.strength):
         assert strengths.shape == (5,)
         strengths[1:] = -1.0
+    decoder.postfilter.strength[1:] = -1.0
     calibrate(model, 0.08 * torch.randn(4, 48_000, generator=torch.Generator().manual_seed(0)))
+    assert (decoder.postfilter.strength >= 0).all()
     assert ((decoder.compression.exponent[1:] >= 0.5) & (decoder.compression.exponent[1:] <= 1)).all()
     assert (decoder.noise.gain >= 0).all() and (decoder.smoothing.strength >= 0).all()
     assert set(decoder.noise.first_bin.tolist()) <= set(map(float, model.config.band_edges))
     assert torch.equal(decoder.noise.first_bin, decoder.sinusoids.first_bin)
     assert torch.equal(decoder.smoothing.strength, decoder.decorrelation.strength)
     assert torch.equal(model.quantizer.codebooks, codebooks)
+
+
+@pytest.mark.parametrize("voiced", [True, False])
+def test_the_comb_is_as_strong_as_a_pitch_lets_it(monkeypatch, model, voiced):
+    """What is decoded here is a sound with noise over it: where there is a pitch, a period before and after have other noise."""
+    generator, time = torch.Generator().manual_seed(0), torch.arange(48_000) / 48_000
+    pulses = sum(torch.cos(2 * math.pi * 150 * k * time) for k in range(1, 16)).repeat(2, 1)
+    wave = 0.02 * pulses if voiced else 0.08 * torch.randn(2, 48_000, generator=generator)
+    decoded = model.decoder.mdct(wave + 0.03 * torch.randn(wave.shape, generator=generator))
+    monkeypatch.setattr(model.decoder, "network", lambda *_: (decoded, model.decoder.energies(decoded)))
+    calibrate(model, wave)
+    strengths = model.decoder.postfilter.strength[1:]
+    assert (strengths == 0.4).all() if voiced else (strengths <= 0.1).all(), strengths
 
 
 def exported(monkeypatch, tmp_path, corpus, model, name, *options):

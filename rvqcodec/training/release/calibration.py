@@ -13,6 +13,8 @@ UNKNOWN = 0.15
 QUIET = 1e-3
 REPEATED = 0.2
 EXPONENTS = range(50, 105, 5)
+COMB_STRENGTHS = range(0, 45, 5)
+"""Stronger combs bring fewer than 12 layers nearer still, and PESQ up by 0.04, but blur voices: Zimtohrli and STOI fall."""
 EVEN = 1.0
 """How far noise is evened out, wherever there is any. Half of it gives effects half as much, at any number of layers."""
 LOWEST_HZ = 900
@@ -41,6 +43,7 @@ def calibrate(codec: Rvq48, wave: Tensor) -> None:
         decoder.compression.exponent[n_layers] = _exponent(codec, original, decoded)
         even = EVEN if first < config.mdct_size else 0.0
         decoder.smoothing.strength[n_layers] = decoder.decorrelation.strength[n_layers] = even
+        decoder.postfilter.strength[n_layers] = _comb(codec, original, latent, counts)
 
 
 def _first_noise(codec: Rvq48, original: Tensor, decoded: Tensor) -> int:
@@ -72,6 +75,29 @@ def _exponent(codec: Rvq48, original: Tensor, decoded: Tensor) -> float:
         return float(torch.log(left[loud] / power[loud]).mean())
 
     return min(EXPONENTS, key=error) / 100
+
+
+def _comb(codec: Rvq48, original: Tensor, latent: Tensor, counts: Tensor) -> float:
+    """Return the strength of the comb filter that brings the low coefficients nearest to the original's, behind the steps before it."""
+    decoder, postfilter = codec.decoder, codec.decoder.postfilter
+    nothing = counts.new_zeros(len(counts))
+    spectrum = decoder.spectrum(latent, counts, counts > 0, nothing, counts.new_zeros(len(counts), 0, counts.shape[1]))
+    for step in (decoder.compression, decoder.noise, decoder.smoothing, decoder.decorrelation):
+        spectrum = step(spectrum)
+    low, target = (x[..., : postfilter.n_low] for x in (spectrum.coefficients, original))
+    before, after = (decoder.mdct(near, postfilter.n_low) for near in decoder.pitch.neighbours(spectrum.pitch))
+    piece = (
+        (torch.arange(low.shape[1], device=low.device) + 0.5) * spectrum.pitch.trust.shape[1] / low.shape[1]
+    ).long()
+    change = spectrum.pitch.trust[:, piece, None] * (0.5 * (before + after) - low)
+    power = target.square().sum(-1)
+    loud = power > QUIET * power.mean()
+
+    def error(strength: int) -> float:
+        left = (target - low - strength / 100 * change).square().sum(-1)
+        return float(torch.log(left[loud] / power[loud]).mean())
+
+    return min(COMB_STRENGTHS, key=error) / 100
 
 
 def _correlation(a: Tensor, b: Tensor) -> Tensor:

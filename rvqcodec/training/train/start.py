@@ -1,4 +1,4 @@
-"""The start of a model: the linear paths in closed form, k-means codebooks, and what an entry has to save."""
+"""The start of a model: the linear paths in closed form, k-means codebooks, and how the search weighs errors."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ EMPHASIS = 0.25
 """Power of the frequency that directions of the waveform are weighted by: the search minds low frequencies more."""
 SAVED_SHARE = 1.0
 """Share of what a layer saves on average that an entry other than zero has to save in a frame."""
+UNVOICED_WEIGHTS = (2.0, 2.0, 1.4)
+"""How much more errors of the envelope count in unvoiced frames in layers up to each search stop; later ones count as all do."""
 
 
 @torch.no_grad()
@@ -62,7 +64,7 @@ def _emphasis(directions: Tensor, variances: Tensor, merge: int) -> Tensor:
 
 @torch.no_grad()
 def start_codebooks(codec: Rvq48, waves: Iterable[Tensor], seed: int) -> Tensor:
-    """Fill the codebooks by k-means on the encoder's latents, and set the costs; return their counts [layers, codebook_size].
+    """Fill the codebooks by k-means on the encoder's latents, set costs and weights; return their counts [layers, codebook_size].
 
     Entry 0 of each codebook becomes the zero vector. Layers up to the first search stop cost nothing. Those up to a later stop have to
     save a share of what the layer at that stop saves on average, so that easy frames use fewer layers.
@@ -76,6 +78,8 @@ def start_codebooks(codec: Rvq48, waves: Iterable[Tensor], seed: int) -> Tensor:
         saved.append((residual.square() - left.square()).sum(-1).mean())
         residual = left
     config = codec.config
+    for stop, weight in reversed(list(zip(config.search_stops, UNVOICED_WEIGHTS, strict=False))):
+        codec.quantizer.weights[:stop] = weight
     for layer in range(config.search_stops[0], config.n_codebooks):
         codec.quantizer.costs[layer] = SAVED_SHARE * saved[config.search_depth(layer + 1) - 1].clamp(min=0)
     return counts
