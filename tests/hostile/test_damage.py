@@ -7,9 +7,10 @@ import tracemalloc
 import numpy as np
 import pytest
 from forge import head_length, joined, pieces, resealed
-from tiny import fitting_tables, make_encoded, make_signal, make_tables, same, write_file
+from tiny import fitting_tables, make_encoded, make_signal, make_tables, same, tiny_config, write_file
 from tiny import read_file as read
 
+from rvqcodec.encoded import CodedBlock
 from rvqcodec.errors import FormatError, ModelError
 from rvqcodec.formats.rvq.chunk import lost_chunk, max_head_bytes
 from rvqcodec.formats.rvq.header import Header, pack_header
@@ -196,8 +197,10 @@ def test_a_small_file_keeps_no_reader_busy():
 def test_extreme_levels_and_angles_decode_to_finite_numbers(level, angle):
     from rvqcodec.codec.levelling import restore_block
 
-    wave = np.random.default_rng(0).standard_normal((2, 800)).astype(np.float32)
+    wave, traits = np.random.default_rng(0).standard_normal((2, 1, 800)).astype(np.float32), tiny_config().traits()
+    codes = np.zeros((2, 4, 50), np.uint16)
     for before, after in ((0, 0), (255, 1), (1, 255), (level, 0)):
         levels = np.array([[before] * 2, [level, 0], [after] * 2], np.uint8)
         angles = np.array([(angle + 256) % 512, angle, (angle + 255) % 512], np.uint16)
-        assert np.isfinite(restore_block(wave, levels, angles, -22.0)).all()
+        block = CodedBlock(codes=codes, n_layers=4, levels=levels, angles=angles)
+        assert np.isfinite(restore_block(wave, block, traits, 2)).all()

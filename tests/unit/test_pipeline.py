@@ -16,21 +16,21 @@ from rvqcodec.formats.audio.tags import read_tags
 from rvqcodec.pipeline.coding import DecodeOptions, EncodeOptions, decode_file, encode_file
 from rvqcodec.pipeline.stored import read_encoded, write_encoded
 
-RATE = 1000
-N_SAMPLES = 7300
+RATE = 10_000
+N_SAMPLES = 73_000
 
 
 def wave(n_samples=N_SAMPLES, channels=2):
     rng = np.random.default_rng(1)
     samples = rng.uniform(-0.5, 0.5, (n_samples, channels)).astype(np.float32)
-    samples[2300:4100] = 0
+    samples[23_000:41_000] = 0
     samples[:, 0] *= np.linspace(0.01, 1, n_samples)
     return samples
 
 
 @pytest.fixture
 def coded(codec, tmp_path):
-    """An .rvq file of stereo at 1000 Hz with silence in it, in chunks of 2 s."""
+    """An .rvq file of stereo at 10 kHz with silence in it, in chunks of 2 s."""
     sf.write(tmp_path / "a.wav", wave(), RATE, "FLOAT")
     encode_file(tmp_path / "a.wav", tmp_path / "a.rvq", codec, EncodeOptions(n_layers=4, chunk_s=2, entropy="raw"))
     return tmp_path / "a.rvq"
@@ -49,7 +49,9 @@ def test_a_part_is_the_slice_of_the_whole_from_files_and_pipes(codec, coded, sta
     expected = whole[round(start * RATE) : None if end is None else round(end * RATE)]
     assert whole.shape == (N_SAMPLES, 2)
     for source in (coded, Pipe(coded.read_bytes())):
-        assert np.array_equal(decoded(source, codec, start=start, end=end), expected)
+        found = decoded(source, codec, start=start, end=end)
+        assert found.shape == expected.shape
+        assert np.abs(found - expected).max(initial=0) < 1e-9, "the resampler rounds digital silence by its pieces"
 
 
 @pytest.mark.parametrize("start", [7.301, 7.9, 20])
@@ -101,9 +103,9 @@ def test_a_wave_that_is_none_is_a_value_error(codec, samples, problem):
         codec.encode(samples, 2)
 
 
-@pytest.mark.parametrize("numbers", [{"n_layers": 0}, {"n_layers": 5}, {"n_candidates": 0}, {"n_threads": 0}])
+@pytest.mark.parametrize("numbers", [{"n_layers": 0}, {"n_layers": 5}, {"beam_width": 0}, {"n_threads": 0}])
 def test_numbers_out_of_range_are_value_errors(codec, numbers):
-    with pytest.raises(ValueError, match=r"layers|candidates|threads"):
+    with pytest.raises(ValueError, match=r"layers|beam width|threads"):
         codec.encode(np.zeros(900, np.float32), **{"n_layers": 2, **numbers})
 
 
