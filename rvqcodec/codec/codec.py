@@ -31,6 +31,9 @@ class Codec:
         model: A model of some family (`models.family.Family`), on its device.
         name: The name under which the model is known; it goes into the files.
 
+    Raises:
+        ModelError: Its blocks overlap, or have factors.
+
     Attributes:
         traits: What the engine has to know of it.
         fingerprint: What its codes mean, as 16 hex digits.
@@ -38,9 +41,14 @@ class Codec:
     """
 
     def __init__(self, model: Any, name: str = "unnamed") -> None:
+        traits: Traits = model.traits
+        if traits.levels == "factor" or traits.block_step != traits.block_size:
+            raise ModelError(
+                f"{name} has blocks that overlap or factors: files of it are read, but no model of that kind runs"
+            )
         self.model = model
         self.name = name
-        self.traits: Traits = model.traits
+        self.traits = traits
         self.fingerprint: str = model.fingerprint
         self.device: torch.device = next(iter(model.state_dict().values())).device
         batched = self.device.type != "cpu" and not self.traits.stateful

@@ -36,15 +36,18 @@ Block = TypeVar("Block", CodedBlock, LevelledBlock)
 Window = tuple[list[Block] | None, list[Block], list[Block] | None]
 
 
-def windows(blocks: Iterable[Block], size: int, first: int = 0) -> Iterator[Window[Block]]:
+def windows(
+    blocks: Iterable[Block], size: int, first: int = 0, kind: Callable[[Block], bool] = lambda block: False
+) -> Iterator[Window[Block]]:
     """Yield the blocks of each window with those of the window before and of the one after.
 
     Args:
         blocks: Blocks that follow one another.
         size: Blocks of a window.
         first: Number of the first block on the grid.
+        kind: Blocks that differ in it are in windows of their own.
     """
-    numbered = itertools.groupby(enumerate(blocks, first), lambda item: item[0] // size)
+    numbered = itertools.groupby(enumerate(blocks, first), lambda item: (item[0] // size, kind(item[1])))
     return neighbours([block for _, block in group] for _, group in numbered)
 
 
@@ -96,10 +99,14 @@ def decode_blocks(
     size = traits.window_blocks
     states: dict[int, Any] = {}
 
-    def start(numbered: tuple[int, Window[CodedBlock]]) -> tuple[list[CodedBlock], list[Future[Samples] | None]]:
-        index, window = numbered
+    def start(window: Window[CodedBlock]) -> tuple[list[CodedBlock], list[Future[Samples] | None]]:
         codes, n_layers, active, context = _frames_in_context(window, traits)
-        begin = index * size * traits.frames_per_block - context[0]
+        begin = next(starts) * traits.frames_per_block - context[0]
+        for _ in window[1][1:]:
+            next(starts)
+        if traits.stateful and _is_lost(window[1][0]):
+            states.clear()
+            return window[1], [None] * len(codes)
 
         def run(stream: int) -> Future[Samples]:
             place = np.array([begin + stream * STREAM_STRIDE])
@@ -110,9 +117,11 @@ def decode_blocks(
         return window[1], [run(stream) if heard[stream] else None for stream in range(len(codes))]
 
     number = 0 if traits.stateful else first_wanted // size * size
-    grouped = itertools.islice(windows(blocks, size, first), number // size - first // size, None)
+    starts = itertools.count(number)
+    parted = windows(blocks, size, first, _is_lost) if traits.stateful else windows(blocks, size, first)
+    grouped = itertools.islice(parted, number // size - first // size, None)
     with _pool(n_threads) as pool:
-        for members, jobs in _ahead(start, enumerate(grouped, number // size), _n_ahead(traits, n_threads)):
+        for members, jobs in _ahead(start, grouped, _n_ahead(traits, n_threads)):
             n_samples = sum(block.codes.shape[2] for block in members) * traits.hop_length
             none = np.zeros((traits.channels_per_stream, n_samples), np.float32)
             streams = np.stack([none if job is None else job.result()[0] for job in jobs])
@@ -231,6 +240,11 @@ def _frames_in_context(
     rows, context = _in_context((before, members, after), context, 1, 1, traits.edges)
     codes = rows[: -1 - n_streams].reshape(n_streams, -1, rows.shape[1]).astype(np.uint16)
     return codes, rows[-1 - n_streams], rows[-n_streams:].astype(np.bool_), context
+
+
+def _is_lost(block: CodedBlock) -> bool:
+    """Tell whether a block's chunk was lost: it decodes to zeros, and state starts anew behind it."""
+    return block.n_layers == 0
 
 
 def _is_active(block: CodedBlock | LevelledBlock, stream: int) -> bool:
