@@ -106,9 +106,13 @@ def restore_block(samples: Samples, block: CodedBlock, traits: Traits, channels:
     """
     if traits.level_dbfs is None:
         return np.ascontiguousarray(_channels(samples, channels).T)
-    gains = [_gain(levels, samples.shape[2], traits.level_dbfs) for levels in block.levels.T]
-    streams = np.stack([wave / gain for wave, gain in zip(samples[:, 0], gains, strict=True)])
-    return np.ascontiguousarray((_rotated(streams, block.angles, -1.0) if block.angles.size else streams).T)
+    n, size = samples.shape[2], max(traits.block_size, samples.shape[2])
+    whole = (
+        np.pad(samples[:, 0], ((0, 0), (0, size - n))) if n < size else samples[:, 0]
+    )  # curves are those of whole blocks
+    gains = [_gain(levels, size, traits.level_dbfs) for levels in block.levels.T]
+    streams = np.stack([wave / gain for wave, gain in zip(whole, gains, strict=True)])
+    return np.ascontiguousarray((_rotated(streams, block.angles, -1.0) if block.angles.size else streams).T[:n])
 
 
 def _streams(block: Block, width: int) -> LevelledBlock:

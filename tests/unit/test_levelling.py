@@ -29,7 +29,9 @@ def restored(samples, levels, angles=(), traits=TRAITS):
 
 
 def unlevelled(blocks, n_samples):
-    pieces = [restored(block.samples[:, 0], block.levels, block.angles) for block in blocks]
+    """Return the wave of levelled blocks; a decoder gives whole frames of 160, so the last block may be short."""
+    cut = [block.samples[:, 0, : -(-block.n_samples // 160) * 160] for block in blocks]
+    pieces = [restored(samples, block.levels, block.angles) for samples, block in zip(cut, blocks, strict=True)]
     return np.concatenate(pieces)[:n_samples]
 
 
