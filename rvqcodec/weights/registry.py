@@ -107,8 +107,9 @@ def list_models() -> list[ModelFile]:
                 continue
             try:
                 model = read_model_file(path)
+                read_config(model.kind, model.config)
             except ModelError as error:
-                log.warning("%s", error.message)
+                log.warning("%s is left out: %s", path, error.message)
             else:
                 found.setdefault(model.name, model)
     return list(found.values())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import soundfile as sf
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from soundstreams import shared_lyra, tiny_model
 from tones import glide
 
@@ -75,6 +75,8 @@ def test_a_damaged_model_is_not_imported(rvq, models, weights):
 def test_a_stray_file_among_the_models_hides_no_other(rvq, models, weights):
     rvq("models", "import", weights)
     (models / "stray.safetensors").write_bytes(b"no model")
+    about = {"kind": "future", "name": "newer", "fingerprint": "0" * 16, "config": "{}"}
+    save_file({"x": torch.zeros(1)}, models / "newer.safetensors", about)
     assert len(rvq("models", "list", "--json").out.splitlines()) == 2
 
 
