@@ -1,4 +1,4 @@
-"""Output files: refused before work begins where they can't be written, and whole or absent after it."""
+"""Output files: refused before work begins where they may not be written, and written atomically."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import errno
 import hashlib
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from rvqcodec.errors import OutputError
 
@@ -20,32 +21,127 @@ _WRITE_ERRORS = frozenset(
 _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EINVAL)
 
 
-def check_output(source: Path | None, target: Path, *, overwrite: bool) -> None:
-    """Refuse an output that can't or mustn't be written.
+class Output:
+    """One output file, and the only owner of the question whether it may be written.
+
+    Making it refuses what can be told before any work; `open` then creates a temporary file beside the target, and keeps
+    that descriptor until the file gets its name. A device or a named pipe is written to as it is.
 
     Args:
-        source: The input, or None for a stream; it need not exist.
-        target: The output.
-        overwrite: Whether an output that exists may be replaced.
+        target: Where to; a symbolic link is followed.
+        source: The input, which is never replaced; it need not exist. None for a stream.
+        overwrite: Whether a file that exists may be replaced.
+        resume: Whether a file that exists may be looked into, and replaced where it is one of ours (`existing`).
+        makes_folder: Whether the folder is made when it isn't there.
 
     Raises:
-        OutputError: The target is the source, is a folder, exists without `overwrite`, or its folder doesn't exist.
+        OutputError: The target is the source, is a folder, exists and may not be replaced, or its folder doesn't exist.
     """
-    status = _status(target)
-    if source is not None and _is_same(source, target, status):
-        raise OutputError("the output is the input itself", "name another output with -o")
-    if status is not None and stat.S_ISDIR(status.st_mode):
-        raise OutputError("the output is a folder", "name a file in it")
-    if (status is None or stat.S_ISREG(status.st_mode)) and os.path.lexists(target) and not overwrite:
-        raise OutputError("the output exists already", OVERWRITE_HINT)
-    if not target.resolve().parent.is_dir():
-        raise OutputError(f"the output's folder {target.resolve().parent} does not exist")
+
+    def __init__(
+        self,
+        target: Path,
+        *,
+        source: Path | None = None,
+        overwrite: bool = False,
+        resume: bool = False,
+        makes_folder: bool = False,
+    ) -> None:
+        self.target = target
+        self._overwrite = overwrite
+        self._replaces = overwrite or resume
+        self._makes_folder = makes_folder
+        status = _status(target)
+        self.is_special = status is not None and _is_special(status)
+        if source is not None and _is_same(source, target, status):
+            raise same_file_error()
+        if status is not None and stat.S_ISDIR(status.st_mode):
+            raise OutputError("the output is a folder", "name a file in it")
+        if not self.is_special and not self._replaces and os.path.lexists(target):
+            raise OutputError("the output exists already", OVERWRITE_HINT)
+        if not makes_folder and not target.resolve().parent.is_dir():
+            raise OutputError(f"the output's folder {target.resolve().parent} does not exist")
+
+    @contextlib.contextmanager
+    def existing(self, is_ours: Callable[[BinaryIO], bool]) -> Iterator[BinaryIO | None]:
+        """Yield the file that stands there, opened for reading, or None where there is none.
+
+        Raises:
+            OutputError: It isn't one of ours and may not be overwritten, or can't be read.
+        """
+        with contextlib.ExitStack() as stack:
+            try:
+                file = None if self.is_special else stack.enter_context(self.target.open("rb"))
+                if file is not None and not self._overwrite and not is_ours(file):
+                    raise OutputError("the output exists already and is not one of ours", OVERWRITE_HINT)
+                if file is not None:
+                    file.seek(0)
+            except FileNotFoundError:
+                file = None
+            except OSError as error:
+                raise write_error(error) from error
+            yield file
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[BinaryIO]:
+        """Yield the file to write to, open for reading too; it gets its name when the block ends well, else it is removed.
+
+        Raises:
+            OutputError: It can't be written, or the output appeared meanwhile.
+        """
+        if self.is_special:
+            with writing(), self.target.open("wb") as file:
+                yield file
+            return
+        final = self.target.resolve()
+        with writing():
+            if self._makes_folder:
+                final.parent.mkdir(parents=True, exist_ok=True)
+            file = _create(temporary_path(final))
+        try:
+            with _full_disks():
+                yield file
+            _place(file, final, self._replaces)
+        except BaseException:
+            _discard(file, temporary_path(final))
+            raise
+
+
+@contextlib.contextmanager
+def writing() -> Iterator[None]:
+    """Translate what the system says of an output; a closed pipe is the caller's to end quietly."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise write_error(error) from error
+
+
+@contextlib.contextmanager
+def _full_disks() -> Iterator[None]:
+    """Translate what only a write can raise, from work that reads too."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _WRITE_ERRORS:
+            raise write_error(error) from error
+        raise
+
+
+def same_file_error() -> OutputError:
+    """Return the refusal of an output that would destroy its input."""
+    return OutputError("the output is the input itself", "name another output with -o")
 
 
 def is_special(path: Path) -> bool:
     """Tell whether a path is there and is neither a file nor a folder: a device, a named pipe, a socket."""
     status = _status(path)
-    return status is not None and not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode)
+    return status is not None and _is_special(status)
+
+
+def _is_special(status: os.stat_result) -> bool:
+    return not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode)
 
 
 def _status(path: Path) -> os.stat_result | None:
@@ -77,37 +173,6 @@ def write_error(error: OSError) -> OutputError:
     return OutputError(f"the output cannot be written: {reason}")
 
 
-@contextlib.contextmanager
-def atomic_output(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a path to write to, which becomes `target` when the block ends well, and is removed when it doesn't.
-
-    The temporary file stands beside the output under a short hidden name that is the same for the same output: what
-    a killed run left is taken over. A device or a named pipe is yielded itself.
-
-    Args:
-        target: The output; where it is a symbolic link, the file that it leads to is replaced.
-        overwrite: Whether a file of that name may be replaced, also one that appears meanwhile.
-
-    Raises:
-        OutputError: The output exists, or can't be written.
-    """
-    check_output(None, target, overwrite=overwrite)
-    if is_special(target):
-        yield target
-        return
-    final = target.resolve()
-    temporary = temporary_path(final)
-    identity = _create(temporary)
-    try:
-        yield temporary
-        _place(temporary, final, identity, overwrite)
-    except BaseException as error:
-        _remove(temporary, identity)
-        if isinstance(error, OSError) and error.errno in _WRITE_ERRORS:
-            raise write_error(error) from error
-        raise
-
-
 def temporary_path(target: Path) -> Path:
     """Return the name under which an output is written: short, hidden, beside it, the same for the same output."""
     digest = hashlib.blake2b(os.fsencode(target.name), digest_size=5).hexdigest()
@@ -120,41 +185,35 @@ def remove_leftover(target: Path) -> None:
         temporary_path(target.resolve()).unlink(missing_ok=True)
 
 
-def _create(temporary: Path) -> tuple[int, int]:
-    """Create the temporary file anew and return what identifies it."""
-    try:
-        temporary.unlink(missing_ok=True)
-        descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
-    except OSError as error:
-        raise write_error(error) from error
-    with os.fdopen(descriptor, "wb") as file:
-        status = os.fstat(file.fileno())
-    return status.st_dev, status.st_ino
+def _create(temporary: Path) -> BinaryIO:
+    """Create the temporary file anew and return it, open."""
+    temporary.unlink(missing_ok=True)
+    return open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666), "w+b")
 
 
-def _is_ours(temporary: Path, identity: tuple[int, int]) -> bool:
+def _is_ours(file: BinaryIO, temporary: Path) -> bool:
+    """Tell whether the temporary name still leads to the file that was created under it."""
     try:
-        status = temporary.lstat()
+        return os.path.samestat(os.fstat(file.fileno()), temporary.lstat())
     except OSError:
         return False
-    return (status.st_dev, status.st_ino) == identity
 
 
-def _place(temporary: Path, final: Path, identity: tuple[int, int], overwrite: bool) -> None:
-    """Flush the temporary file to the disk and give it its name."""
-    if not _is_ours(temporary, identity):
-        raise OutputError("another run is writing the same output")
-    try:
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        if overwrite:
-            temporary.replace(final)
-        else:
-            _rename_if_absent(temporary, final)
-    except FileExistsError as error:
-        raise OutputError("the output exists already: it appeared meanwhile", OVERWRITE_HINT) from error
-    except OSError as error:
-        raise write_error(error) from error
+def _place(file: BinaryIO, final: Path, replaces: bool) -> None:
+    """Flush the temporary file to the disk, give it its name and close it."""
+    temporary = temporary_path(final)
+    with writing():
+        file.flush()
+        if not _is_ours(file, temporary):
+            raise OutputError("another run is writing the same output")
+        os.fsync(file.fileno())
+        if os.name == "nt":  # an open file can't be renamed there
+            file.close()
+        try:
+            temporary.replace(final) if replaces else _rename_if_absent(temporary, final)
+        except FileExistsError as error:
+            raise OutputError("the output exists already: it appeared meanwhile", OVERWRITE_HINT) from error
+        file.close()
     _flush_folder(final.parent)
 
 
@@ -174,10 +233,13 @@ def _rename_if_absent(temporary: Path, final: Path) -> None:
         temporary.unlink()
 
 
-def _remove(temporary: Path, identity: tuple[int, int]) -> None:
-    if _is_ours(temporary, identity):
-        with contextlib.suppress(OSError):
+def _discard(file: BinaryIO, temporary: Path) -> None:
+    """Remove a temporary file that gets no name, unless another run has taken its place."""
+    with contextlib.suppress(OSError):
+        if file.closed or _is_ours(file, temporary):
             temporary.unlink()
+    with contextlib.suppress(OSError):
+        file.close()
 
 
 def _flush_folder(folder: Path) -> None:

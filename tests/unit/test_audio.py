@@ -85,10 +85,18 @@ def test_tags_are_the_same_from_files_and_pipes(tmp_path, kind):
     assert read(path)[0].tags() == read(Pipe(path.read_bytes()))[0].tags() == tags
 
 
-def test_tags_are_known_at_the_end(tmp_path):
-    reader = open_reader(make(tmp_path / "a.wav", "WAV", "PCM_16", noise(10)))
-    with reader, pytest.raises(ValueError, match="exhausted"):
-        reader.tags()
+@pytest.mark.parametrize("kind", ["WAV", "FLAC"])
+def test_files_tell_tags_and_hash_at_any_time_and_pipes_at_the_end(tmp_path, kind):
+    path = make(tmp_path / "a", kind, "PCM_16", noise(20000))
+    data = path.read_bytes()
+    expected = (len(data), hashlib.blake2b(data, digest_size=16).digest())
+    with open_reader(path) as reader, open_reader(Pipe(data)) as piped:
+        with pytest.raises(ValueError, match="exhausted"):
+            piped.tags()
+        assert reader.tags() == {} and reader.provenance() == expected and reader.n_bytes == len(data)
+        for one, other in zip(reader.blocks(), piped.blocks(), strict=True):
+            assert np.array_equal(one, other)
+        assert reader.provenance() == piped.provenance() == expected
 
 
 @pytest.mark.parametrize("n_samples", [0, 1, 7, 8000, 8001])

@@ -1,13 +1,12 @@
 """A mark in decoded WAV files: what they were made from and how, so that a resumed run knows what is done.
 
-A chunk `rvqp` of 56 bytes at the very end, which other programs pass over: size of the source (u64 little-endian), BLAKE2b-128
+A chunk `rvqp` of 56 bytes at the very end, which other programs skip: size of the source (u64 little-endian), BLAKE2b-128
 of the source, of the settings, and of the file's own bytes from 28 (after the fields for sizes) up to the mark.
 """
 
 from __future__ import annotations
 
 import hashlib
-from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
 from rvqcodec.formats.audio.provenance import HASH_BYTES, PIECE_BYTES, Provenance
@@ -27,44 +26,43 @@ class Mark(NamedTuple):
     settings: bytes
 
 
-def write_mark(path: Path, mark: Mark) -> bool:
-    """Append a mark to a finished WAV file; return False for other files and those that have no room.
+def write_mark(file: BinaryIO, mark: Mark) -> bool:
+    """Append a mark to a finished WAV file, open for reading and writing; return False for other files and full ones.
 
     Raises:
         OSError: The file can't be read or written.
     """
-    with path.open("rb+") as file:
-        if file.read(4) not in RIFF:
-            return False
-        size = file.seek(0, 2)
-        body = _body_digest(file, size - FIRST_HASHED, bytes(size & 1))
-        payload = mark.source.n_bytes.to_bytes(8, "little") + mark.source.digest + mark.settings + body
-        try:
-            append_chunks(file, pack_chunk(NAME, payload))
-        except ValueError:
-            return False
+    file.seek(0)
+    if file.read(4) not in RIFF:
+        return False
+    size = file.seek(0, 2)
+    body = _body_digest(file, size - FIRST_HASHED, bytes(size & 1))
+    payload = mark.source.n_bytes.to_bytes(8, "little") + mark.source.digest + mark.settings + body
+    try:
+        append_chunks(file, pack_chunk(NAME, payload))
+    except ValueError:
+        return False
     return True
 
 
-def read_mark(path: Path, *, whole: bool = True) -> Mark | None:
-    """Return the mark of a WAV file, or None where there is none.
+def read_mark(file: BinaryIO, *, whole: bool = True) -> Mark | None:
+    """Return the mark of an open WAV file, or None where there is none.
 
     Args:
-        path: The file.
+        file: The file; its position is lost.
         whole: Return None also where the samples aren't those that were marked.
 
     Raises:
         OSError: The file can't be read.
     """
-    with path.open("rb") as file:
-        payload = _payload(file)
-        if payload is None:
-            return None
-        size, hashes = int.from_bytes(payload[:8], "little"), payload[8:]
-        source, settings, body = (hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES))
-        if whole and _body_digest(file, file.seek(0, 2) - MARK_BYTES - FIRST_HASHED) != body:
-            return None
-        return Mark(Provenance(size, source), settings)
+    payload = _payload(file)
+    if payload is None:
+        return None
+    size, hashes = int.from_bytes(payload[:8], "little"), payload[8:]
+    source, settings, body = (hashes[i : i + HASH_BYTES] for i in range(0, len(hashes), HASH_BYTES))
+    if whole and _body_digest(file, file.seek(0, 2) - MARK_BYTES - FIRST_HASHED) != body:
+        return None
+    return Mark(Provenance(size, source), settings)
 
 
 def _payload(file: BinaryIO) -> bytes | None:

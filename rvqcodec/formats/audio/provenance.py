@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import os
 import threading
-from pathlib import Path
+from collections.abc import Iterator
 from types import TracebackType
 from typing import BinaryIO, NamedTuple
 
@@ -70,42 +72,80 @@ class HashingReader:
         return Provenance(self.n_bytes, self._hash.digest())
 
 
-class BackgroundHash:
-    """Hashes a file in a thread of its own while something else reads it; a context manager.
+@contextlib.contextmanager
+def from_start(file: BinaryIO) -> Iterator[BinaryIO]:
+    """Lend a file to be read from its start; whoever else reads it finds it where it was."""
+    position = file.tell()
+    file.seek(0)
+    try:
+        yield file
+    finally:
+        file.seek(position)
 
-    blake2b lets other threads run, and takes a second per gigabyte, so the hash costs no time beside decoding.
+
+def file_provenance(file: BinaryIO) -> Provenance:
+    """Return size and hash of an open file; its position stays.
+
+    Raises:
+        OSError: It can't be read.
+    """
+    with from_start(file):
+        reader = HashingReader(file)
+        reader.drain()
+        return reader.provenance()
+
+
+class BackgroundHash:
+    """Hashes an open file while something else reads it: by its descriptor, so that no position moves.
+
+    blake2b lets other threads run, and takes a second per gigabyte, so the hash costs no time beside decoding. Where
+    the system has no `pread`, the file is hashed when the hash is asked for.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._reader = HashingReader(path.open("rb"))
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.blake2b(digest_size=HASH_BYTES)
+        self._n_bytes = 0
         self._stop = False
         self._error: OSError | None = None
-        self._thread = threading.Thread(target=self._run, name="hash", daemon=True)
-        self._thread.start()
+        self._thread: threading.Thread | None = None
+        self._known: Provenance | None = None
+
+    def start(self) -> None:
+        """Begin, unless the hash is known already."""
+        if self._known is None and hasattr(os, "pread"):
+            self._thread = threading.Thread(target=self._run, name="hash", daemon=True)
+            self._thread.start()
 
     def _run(self) -> None:
         try:
-            while not self._stop and self._reader.read(PIECE_BYTES):
-                pass
+            while not self._stop and (piece := os.pread(self._file.fileno(), PIECE_BYTES, self._n_bytes)):
+                self._hash.update(piece)
+                self._n_bytes += len(piece)
         except OSError as error:
             self._error = error
 
     def provenance(self) -> Provenance:
-        """Wait for the end of the file and return its size and hash.
+        """Return size and hash of the whole file, once they are known.
 
         Raises:
             OSError: The file could not be read to its end.
         """
-        self._thread.join()
+        if self._known is None:
+            self._known = file_provenance(self._file) if self._thread is None else self._joined(self._thread)
+        return self._known
+
+    def _joined(self, thread: threading.Thread) -> Provenance:
+        thread.join()
         if self._error is not None:
             raise self._error
-        return self._reader.provenance()
+        return Provenance(self._n_bytes, self._hash.digest())
 
     def close(self) -> None:
-        """Stop, and close the file."""
+        """Stop; the file stays open."""
         self._stop = True
-        self._thread.join()
-        self._reader.close()
+        if self._thread is not None:
+            self._thread.join()
 
     def __enter__(self) -> BackgroundHash:
         return self

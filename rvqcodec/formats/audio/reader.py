@@ -1,8 +1,9 @@
-"""PCM audio read in blocks: WAV by our own reader, all else by libsndfile. Writing is `audio_out`, passed on here."""
+"""PCM audio read in blocks: WAV by our own reader, all else by libsndfile. Writing is `writer`, passed on here."""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import stat
 import tempfile
 from collections.abc import Callable, Iterator
@@ -54,6 +55,9 @@ class AudioReader:
         n_samples: int | None,
         finish: Callable[[], tuple[dict[str, str], Provenance]],
         resources: contextlib.ExitStack,
+        begin: Callable[[], None] = lambda: None,
+        file: BinaryIO | None = None,
+        hashed: BackgroundHash | None = None,
     ) -> None:
         if not 1 <= channels <= MAX_CHANNELS:
             raise AudioError(f"the audio has {channels} channels; 1 to {MAX_CHANNELS} are supported")
@@ -67,6 +71,9 @@ class AudioReader:
         self._samples = samples
         self._finish = finish
         self._resources = resources
+        self._begin = begin
+        self._file = file
+        self._hashed = hashed
         self._ended: tuple[dict[str, str], Provenance] | None = None
 
     def blocks(self) -> Iterator[Float32]:
@@ -75,27 +82,42 @@ class AudioReader:
         Raises:
             AudioError: Decoding fails, or a sample is not a finite number.
         """
-        position = 0
+        n_read = 0
         with _reading(), decoding():
+            self._begin()
             while len(block := self._samples.read(self.sample_rate)):
-                _check_finite(block, position)
-                position += len(block)
+                _check_finite(block, n_read)
+                n_read += len(block)
                 yield block
-            self.n_samples = position
+            self.n_samples = n_read
             self._ended = self._finish()
+
+    def tags(self) -> dict[str, str]:
+        """Return the tags: of a file at any time, of a stream, which may bring them last, once `blocks()` is exhausted."""
+        if self._ended is None and self._file is not None:
+            return read_tags(self._file)
+        return self._end()[0]
+
+    def provenance(self) -> Provenance:
+        """Return size in bytes and BLAKE2b-128 of the whole input, known when the tags are.
+
+        Raises:
+            AudioError: The file can't be read.
+        """
+        if self._ended is None and self._hashed is not None:
+            with _reading():
+                return self._hashed.provenance()
+        return self._end()[1]
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of a file in bytes; 0 for streams."""
+        return 0 if self._file is None else os.fstat(self._file.fileno()).st_size
 
     def _end(self) -> tuple[dict[str, str], Provenance]:
         if self._ended is None:
             raise ValueError("tags and provenance are known once blocks() is exhausted")
         return self._ended
-
-    def tags(self) -> dict[str, str]:
-        """Return the tags, known once `blocks()` is exhausted: a pipe may bring them last."""
-        return self._end()[0]
-
-    def provenance(self) -> Provenance:
-        """Return size in bytes and BLAKE2b-128 of the whole input, known once `blocks()` is exhausted."""
-        return self._end()[1]
 
     def close(self) -> None:
         """Close what was opened here; a stream that was given stays open."""
@@ -121,13 +143,13 @@ def _reading() -> Iterator[None]:
         raise AudioError(f"the audio cannot be read: {(error.strerror or str(error)).lower()}") from error
 
 
-def _check_finite(block: Float32, position: int) -> None:
+def _check_finite(block: Float32, n_before: int) -> None:
     finite = np.isfinite(block)
     if finite.all():
         return
     sample, channel = (int(i) for i in np.argwhere(~finite)[0])
     what = "NaN" if np.isnan(block[sample, channel]) else "infinite"
-    raise AudioError(f"sample {position + sample} of channel {channel + 1} is {what}")
+    raise AudioError(f"sample {n_before + sample} of channel {channel + 1} is {what}")
 
 
 def open_reader(source: Path | BinaryIO) -> AudioReader:
@@ -165,13 +187,14 @@ def _is_regular(path: Path) -> bool:
 
 
 def _open_path(path: Path, stack: contextlib.ExitStack) -> AudioReader:
+    """Open a file once: samples, tags and hash all come from one descriptor."""
     file = stack.enter_context(path.open("rb"))
+    hashed = stack.enter_context(BackgroundHash(file))
     stream = HashingReader(file)
     header = read_header(stream)
     if header is not None and header.sample_format:
-        return _wav_reader(stream, header, stack)
-    hashed = stack.enter_context(BackgroundHash(path))
-    return _library_reader(file, lambda: (read_tags(path), hashed.provenance()), stack)
+        return _wav_reader(stream, header, stack, file, hashed)
+    return _library_reader(file, lambda: (read_tags(file), hashed.provenance()), stack, hashed)
 
 
 def _open_stream(source: BinaryIO, stack: contextlib.ExitStack) -> AudioReader:
@@ -202,7 +225,13 @@ def _spool(stream: HashingReader) -> BinaryIO:
     return file
 
 
-def _wav_reader(stream: HashingReader, header: WavHeader, stack: contextlib.ExitStack) -> AudioReader:
+def _wav_reader(
+    stream: HashingReader,
+    header: WavHeader,
+    stack: contextlib.ExitStack,
+    file: BinaryIO | None = None,
+    hashed: BackgroundHash | None = None,
+) -> AudioReader:
     wav = WavReader(stream, header)
 
     def finish() -> tuple[dict[str, str], Provenance]:
@@ -218,11 +247,16 @@ def _wav_reader(stream: HashingReader, header: WavHeader, stack: contextlib.Exit
         n_samples=wav.n_samples,
         finish=finish,
         resources=stack,
+        file=file,
+        hashed=hashed,
     )
 
 
 def _library_reader(
-    source: BinaryIO, finish: Callable[[], tuple[dict[str, str], Provenance]], stack: contextlib.ExitStack
+    source: BinaryIO,
+    finish: Callable[[], tuple[dict[str, str], Provenance]],
+    stack: contextlib.ExitStack,
+    hashed: BackgroundHash | None = None,
 ) -> AudioReader:
     samples = stack.enter_context(LibrarySamples(source))
     return AudioReader(
@@ -233,4 +267,7 @@ def _library_reader(
         n_samples=samples.n_samples,
         finish=finish,
         resources=stack,
+        begin=(lambda: None) if hashed is None else hashed.start,
+        file=None if hashed is None else source,
+        hashed=hashed,
     )

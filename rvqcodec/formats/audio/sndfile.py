@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO
 
@@ -111,11 +110,12 @@ class LibrarySink:
     """Gives levels to libsndfile, which wants them in the upper bits of 16 or 32; a context manager."""
 
     def __init__(
-        self, path: Path, container: Container, sample_rate: int, channels: int, written: SampleFormat
+        self, file: BinaryIO, container: Container, sample_rate: int, channels: int, written: SampleFormat
     ) -> None:
         self._file = soundfile.SoundFile(
-            str(path),
+            file.fileno(),
             "w",
+            closefd=False,
             samplerate=sample_rate,
             channels=channels,
             format=container.library_format,

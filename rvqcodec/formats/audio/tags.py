@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from rvqcodec.formats.audio.provenance import HashingReader
+from rvqcodec.formats.audio.provenance import HashingReader, from_start
 from rvqcodec.formats.audio.wav import MAX_CHUNKS, append_chunks, pack_chunk, read_chunks, read_header
 
 MAX_TAG_BYTES = 1 << 16
@@ -98,14 +98,14 @@ def read_tags(source: Path | BinaryIO) -> dict[str, str]:
     """Return the tags of an audio file; none where there are none, or none that can be read.
 
     Args:
-        source: A file, or a stream that can seek.
+        source: A file, or a stream that can seek, whose position stays.
     """
     try:
         if isinstance(source, Path):
             with source.open("rb") as file:
                 return clean_tags(_read(file))
-        source.seek(0)
-        return clean_tags(_read(source))
+        with from_start(source):
+            return clean_tags(_read(source))
     except OSError as error:
         _log.warning("tags cannot be read: %s", error)
         return {}
@@ -270,11 +270,11 @@ def _id3_bytes(tags: Mapping[str, str]) -> bytes:
     return file.getvalue()
 
 
-def write_tags(path: Path, tags: Mapping[str, str]) -> bool:
+def write_tags(target: Path | BinaryIO, tags: Mapping[str, str]) -> bool:
     """Write tags into a finished audio file, told by its first bytes: FLAC, Ogg, Opus, MP3, AIFF, WAV.
 
     Args:
-        path: The file; it is changed in place.
+        target: The file, or one that is open for reading and writing; it is changed in place.
         tags: As `read_tags` gives them.
 
     Returns:
@@ -286,27 +286,31 @@ def write_tags(path: Path, tags: Mapping[str, str]) -> bool:
     if not tags:
         return True
     try:
-        _write(path, tags)
+        if isinstance(target, Path):
+            with target.open("rb+") as file:
+                _write(file, tags)
+        else:
+            _write(target, tags)
     except (MutagenError, OSError, *_MUTAGEN_LEAKS) as error:
         _log.warning("tags not written: %s", error or type(error).__name__)
         return False
     return True
 
 
-def _write(path: Path, tags: Mapping[str, str]) -> None:
-    with path.open("rb+") as file:
-        magic = file.read(4)
-        if magic in (b"RIFF", b"RF64"):
-            append_chunks(file, info_chunks(tags))
-        elif magic == b"FORM":
-            append_chunks(file, _aiff_chunks(tags))
-        elif magic in (b"fLaC", b"OggS"):
-            _write_comments(file, tags)
-        elif magic[:3] == b"ID3" or magic[:1] == b"\xff":
-            file.seek(0)
-            _id3_frames(tags).save(file)
-        else:
-            raise ValueError("this kind of file holds no tags")
+def _write(file: BinaryIO, tags: Mapping[str, str]) -> None:
+    file.seek(0)
+    magic = file.read(4)
+    if magic in (b"RIFF", b"RF64"):
+        append_chunks(file, info_chunks(tags))
+    elif magic == b"FORM":
+        append_chunks(file, _aiff_chunks(tags))
+    elif magic in (b"fLaC", b"OggS"):
+        _write_comments(file, tags)
+    elif magic[:3] == b"ID3" or magic[:1] == b"\xff":
+        file.seek(0)
+        _id3_frames(tags).save(file)
+    else:
+        raise ValueError("this kind of file holds no tags")
 
 
 def _write_comments(file: BinaryIO, tags: Mapping[str, str]) -> None:

@@ -16,7 +16,7 @@ from rvqcodec.formats.audio.pcm import Float32, Levels, SampleFormat, quantize
 from rvqcodec.formats.audio.sndfile import LibrarySink, encoding
 from rvqcodec.formats.audio.tags import clean_tags, info_chunks
 from rvqcodec.formats.audio.wav import WavWriter
-from rvqcodec.formats.files import closing_on_error, is_special, write_error
+from rvqcodec.formats.files import closing_on_error, is_special, writing
 
 
 class _Sink(Protocol):
@@ -73,7 +73,7 @@ class AudioWriter:
         self.n_samples += len(block)
         self.n_clipped += n_clipped
         self._container.check_size(self.n_samples * self._channels * self.sample_format.n_bytes)
-        with _writing(), encoding():
+        with writing(), encoding():
             self._sink.write(levels)
 
     def close(self) -> None:
@@ -85,7 +85,7 @@ class AudioWriter:
         if self._closed:
             return
         self._closed = True
-        with _writing(), encoding(), self._resources:
+        with writing(), encoding(), self._resources:
             self._sink.finish()
         if not self.n_samples and not self._container.can_be_empty:
             raise OutputError(f"{self._container.name} cannot hold audio of no samples", "write .wav")
@@ -103,17 +103,6 @@ class AudioWriter:
             self._resources.close()
 
 
-@contextlib.contextmanager
-def _writing() -> Iterator[None]:
-    """Translate what the system says of an output; a closed pipe is the caller's to end quietly."""
-    try:
-        yield
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise write_error(error) from error
-
-
 def open_writer(
     target: Path | BinaryIO,
     *,
@@ -124,6 +113,7 @@ def open_writer(
     suffix: str | None = None,
     first_sample: int = 0,
     tags: Mapping[str, str] | None = None,
+    is_file: bool = False,
 ) -> AudioWriter:
     """Open audio for writing; the same samples make the same PCM in a file and in a pipe.
 
@@ -136,24 +126,26 @@ def open_writer(
         suffix: The extension that says the kind of file, where it isn't the target's.
         first_sample: Absolute position of the first sample, which the dither follows.
         tags: For streams and WAV, written before the samples; other files get theirs from `tags.write_tags` after.
+        is_file: Whether a target that is open already is an empty file of the system's, which may be rewound.
 
     Raises:
         OutputError: The extension is unknown, the container can't hold the audio, or the file can't be made.
     """
-    is_stream = not isinstance(target, Path) or is_special(target)
+    is_stream = not is_file if not isinstance(target, Path) else is_special(target)
     extension = suffix if suffix is not None else getattr(target, "suffix", "")
     container = container_of(".wav" if is_stream and not extension else extension)
     if is_stream and container.library_format:
         raise OutputError(f"{container.name} cannot be written to a pipe", "write .wav")
     written = container.nearest(sample_format)
     container.check(sample_rate, channels, (n_samples or 0) * channels * written.n_bytes)
-    with closing_on_error() as stack, _writing(), encoding():
+    with closing_on_error() as stack, writing(), encoding():
         sink: _Sink
-        if isinstance(target, Path) and container.library_format:
-            sink = stack.enter_context(LibrarySink(target, container, sample_rate, channels, written))
+        file = stack.enter_context(target.open("wb" if is_stream else "w+b")) if isinstance(target, Path) else target
+        if container.library_format:
+            sink = stack.enter_context(LibrarySink(file, container, sample_rate, channels, written))
         else:
             sink = WavWriter(
-                stack.enter_context(target.open("wb")) if isinstance(target, Path) else target,
+                file,
                 sample_rate=sample_rate,
                 channels=channels,
                 sample_format=written,
