@@ -21,6 +21,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from rvqcodec.errors import (
+    ArgumentError,
     AudioError,
     DamageError,
     DeviceError,
@@ -37,18 +38,14 @@ from rvqcodec.version import __version__
 
 if TYPE_CHECKING:
     from rvqcodec.encoded import CodedBlock, Encoded, Signal
-    from rvqcodec.pipeline.coding import (
-        DecodeOptions,
-        EncodeOptions,
-        Result,
-        decode_file,
-        encode_file,
-        load_codec,
-    )
+    from rvqcodec.pipeline.coding import decode_file, encode_file, load_codec
+    from rvqcodec.pipeline.options import DecodeOptions, EncodeOptions
+    from rvqcodec.pipeline.result import Result
     from rvqcodec.pipeline.stored import read_encoded, write_encoded
     from rvqcodec.weights.registry import ModelFile, list_models
 
 __all__ = [
+    "ArgumentError",
     "AudioError",
     "CodedBlock",
     "DamageError",
@@ -78,6 +75,8 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("CodedBlock", "Encoded", "Signal"), "rvqcodec.encoded"),
+    **dict.fromkeys(("DecodeOptions", "EncodeOptions"), "rvqcodec.pipeline.options"),
+    "Result": "rvqcodec.pipeline.result",
     **dict.fromkeys(("read_encoded", "write_encoded"), "rvqcodec.pipeline.stored"),
     **dict.fromkeys(("ModelFile", "list_models"), "rvqcodec.weights.registry"),
 }

@@ -19,6 +19,26 @@ Usage errors exit with 2, a batch with failures with 3, an interrupt with 130, o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+
+class ArgumentError(ValueError):
+    """An argument is out of range, or arguments exclude each other.
+
+    Args:
+        problem: What is wrong or expected.
+        arguments: Names, as in Python, and values; the command line says its flags instead.
+    """
+
+    def __init__(self, problem: str, arguments: Mapping[str, object]) -> None:
+        named = [f"{name}={value!r}" for name, value in arguments.items()]
+        super().__init__(f"{named[0]}: {problem}" if len(named) == 1 else f"{' and '.join(arguments)} {problem}")
+        self.problem = problem
+        self.arguments = dict(arguments)
+
+    def __reduce__(self) -> tuple[type[ArgumentError], tuple[str, dict[str, object]]]:
+        return type(self), (self.problem, self.arguments)
+
 
 class RvqError(Exception):
     """Say what is wrong and, where it helps, what to do about it.

@@ -1,4 +1,4 @@
-"""Times as people write them: seconds, MM:SS.mmm, HH:MM:SS, or a count of samples."""
+"""Times as people write them: seconds, MM:SS.mmm, HH:MM:SS, or a count of samples; and bytes over time."""
 
 from __future__ import annotations
 
@@ -15,6 +15,11 @@ def format_time(seconds: float) -> str:
         return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
     tenths = round(seconds * 10)
     return f"{tenths // 600}:{tenths // 10 % 60:02}.{tenths % 10}"
+
+
+def kbps(n_bytes: float, seconds: float) -> float:
+    """Return what so many bytes in so many seconds are as a bitrate in kbps; 0 where there is no time."""
+    return 8 * n_bytes / seconds / 1000 if seconds else 0.0
 
 
 def parse_time(time: str | float, sample_rate: int) -> int:

@@ -80,7 +80,7 @@ def remote_size(name: str) -> int:
 
 
 def walk_remote(folder: str, selection: Selection, outputs: str | None = None) -> Iterator[tuple[str, int]]:
-    """Yield the wanted files of a remote folder as `walk` does: paths below it, with sizes in bytes, sorted.
+    """Yield the selected files of a remote folder as `walk` does: paths below it, with sizes in bytes, sorted.
 
     Raises:
         AudioError: The folder can't be read.
@@ -92,7 +92,7 @@ def walk_remote(folder: str, selection: Selection, outputs: str | None = None) -
     for path in sorted(found):
         below = PurePosixPath(path[len(root.rstrip("/")) :].lstrip("/"))
         is_output = skipped is not None and path.startswith(skipped) and skipped.rstrip("/") != root.rstrip("/")
-        if not is_output and selection.wants(below.name) and not _excluded(below, selection):
+        if not is_output and selection.takes(below.name) and not _excluded(below, selection):
             yield str(below), int(found[path].get("size") or 0)
 
 

@@ -3,99 +3,96 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
-from rvqcodec.errors import AudioError, FormatError, OutputError
-from rvqcodec.formats.audio.mark import Mark, read_mark
-from rvqcodec.formats.audio.provenance import HASH_BYTES, HashingReader, Provenance
-from rvqcodec.formats.audio.reader import open_reader
-from rvqcodec.formats.audio.tags import read_tags
+from rvqcodec.errors import FormatError
+from rvqcodec.formats.audio.mark import read_mark
+from rvqcodec.formats.audio.provenance import HASH_BYTES
 from rvqcodec.formats.entropy.payload import Mode
-from rvqcodec.formats.files import OVERWRITE_HINT, write_error
+from rvqcodec.formats.rvq.chunk import ChunkHead, pack_head
+from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.sections import SIGNATURE
 from rvqcodec.formats.rvq.stream import RvqReader, Tail
 from rvqcodec.formats.rvq.verify import verify
-from rvqcodec.pipeline.coding import EFFORTS, DecodeOptions, EncodeOptions, Result, header_for
-from rvqcodec.pipeline.tables import tables_to_write
+from rvqcodec.pipeline.result import Result, read_result
 from rvqcodec.version import __version__
-from rvqcodec.weights.registry import ModelFile
+
+if TYPE_CHECKING:
+    from rvqcodec.formats.audio.reader import AudioReader
+    from rvqcodec.pipeline.opening import Opened
+    from rvqcodec.pipeline.options import DecodeOptions, EncodeOptions
+    from rvqcodec.weights.registry import ModelFile
 
 
-def find_encoded(source: Path, target: Path, model: ModelFile, options: EncodeOptions) -> Result | None:
-    """Return what an .rvq file holds if it is whole and what encoding `source` anew would give, else None.
+def is_ours(file: BinaryIO) -> bool:
+    """Tell whether a file carries a signature of ours: an .rvq file's, or the mark of a decoded WAV file."""
+    if file.read(len(SIGNATURE)) == SIGNATURE:
+        return True
+    return read_mark(file, whole=False) is not None
+
+
+def find_encoded(existing: BinaryIO, audio: AudioReader, model: ModelFile, options: EncodeOptions) -> Result | None:
+    """Return what an .rvq file holds if it is whole and what encoding the audio anew would give, else None.
 
     Raises:
         AudioError: The source can't be read.
-        OutputError: The target can't be read.
     """
-    try:
-        with target.open("rb") as file:
-            reader = RvqReader(file)
-            tail = reader.read_tail()
-            if not _is_of(tail, source, options) or not _has_header(reader, source, model, options):
-                return None
-            file.seek(0)
-            verify(file)
-            return result_of(reader, tail)
-    except FileNotFoundError:
+    from rvqcodec.pipeline.coding import header_for
+    from rvqcodec.pipeline.tables import tables_to_write
+
+    if not audio.n_bytes:
         return None
+    try:
+        reader = RvqReader(existing)
+        tail = reader.read_tail()
+        tables = tables_to_write(model.fingerprint, options.entropy, model.path)
+        same = reader.header == header_for(audio, model, options, tables) and _is_of(tail, audio, options)
+        if not same:
+            return None
+        existing.seek(0)
+        verify(existing)
+        return read_result(reader, tail)
     except FormatError:
         return None
-    except OSError as error:
-        raise write_error(error) from error
 
 
-def find_decoded(source: Path, target: Path, settings: bytes) -> Result | None:
+def _is_of(tail: Tail, audio: AudioReader, options: EncodeOptions) -> bool:
+    """Tell whether what stands after the chunks is what encoding this input would write there."""
+    from rvqcodec.pipeline.options import EFFORTS
+
+    made = tail.source
+    if made is None or made.effort != EFFORTS[options.effort] or not _allowed(tail, options.entropy):
+        return False
+    if tail.tags != (audio.tags() if options.tags else {}):
+        return False
+    return made.n_bytes == audio.n_bytes and (made.n_bytes, made.digest) == audio.provenance()
+
+
+def _allowed(tail: Tail, entropy: str) -> bool:
+    """Tell whether a file has only payloads of the entropy mode that is asked for."""
+    return entropy == "auto" or not tail.end.modes & ~(1 << Mode[entropy.upper()])
+
+
+def find_decoded(existing: BinaryIO, opened: Opened, settings: bytes) -> Result | None:
     """Return what a decoded WAV file holds if its mark says that it is whole and of this source and settings, else None.
 
     Raises:
         AudioError: The source can't be read.
         FormatError: The source is damaged.
-        OutputError: The target can't be read.
     """
-    try:
-        mark = read_mark(target)
-    except FileNotFoundError:
+    from rvqcodec.formats.audio.reader import reader_of
+
+    mark = read_mark(existing)
+    if opened.tail is None or mark is None or mark.settings != settings or mark.source != opened.provenance():
         return None
-    except OSError as error:
-        raise write_error(error) from error
-    if mark is None or mark.settings != settings or mark.source != provenance(source):
-        return None
-    with _opened(source) as file, open_reader(target) as audio:
-        reader = RvqReader(file)
-        held = result_of(reader, reader.read_tail())
+    with reader_of(existing) as audio:
         n_samples = audio.n_samples or 0
-        return replace(
-            held, n_samples=n_samples, sample_rate=audio.sample_rate, duration_s=n_samples / audio.sample_rate
-        )
-
-
-def refuse_foreign(target: Path) -> None:
-    """Refuse to replace a file that isn't one of ours: neither an .rvq file nor a WAV file with our mark.
-
-    Raises:
-        OutputError: The file is there and carries no signature of ours, or can't be read.
-    """
-    try:
-        with target.open("rb") as file:
-            is_ours = file.read(len(SIGNATURE)) == SIGNATURE
-        if not is_ours and read_mark(target, whole=False) is None:
-            raise OutputError("the output exists already and is not one of ours", OVERWRITE_HINT)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise write_error(error) from error
-
-
-def decode_mark(source: Path, settings: bytes) -> Mark:
-    """Return the mark of what is decoded from `source`.
-
-    Raises:
-        AudioError: The source can't be read.
-    """
-    return Mark(provenance(source), settings)
+        duration_s = n_samples / audio.sample_rate
+        coded = read_result(opened.reader, opened.tail)
+        return replace(coded, n_samples=n_samples, sample_rate=audio.sample_rate, duration_s=duration_s)
 
 
 def decode_settings(model: ModelFile, options: DecodeOptions) -> bytes:
@@ -104,54 +101,63 @@ def decode_settings(model: ModelFile, options: DecodeOptions) -> bytes:
     return hashlib.blake2b(said.encode(), digest_size=HASH_BYTES).digest()
 
 
-def provenance(source: Path) -> Provenance:
-    """Return size and hash of a file.
+class _Differs(Exception):  # noqa: N818 - an answer, not an error
+    """What stands there is not what would be written."""
+
+
+class _Comparison:
+    """Takes what is written and compares it with what a file holds."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def write(self, data: bytes) -> int:
+        """Compare the next bytes."""
+        if self._file.read(len(data)) != data:
+            raise _Differs
+        return len(data)
+
+
+def find_copy(existing: BinaryIO, write: Callable[[BinaryIO], Result]) -> Result | None:
+    """Return what a file holds if it is byte for byte what `write` would write, else None; for work as quick as reading.
 
     Raises:
-        AudioError: It can't be read.
+        FormatError: The source is damaged.
     """
-    with _opened(source) as file:
-        reader = HashingReader(file)
-        reader.drain()
-        return reader.provenance()
-
-
-def result_of(reader: RvqReader, tail: Tail) -> Result:
-    """Return what a file that can seek holds."""
-    signal, n_bytes = reader.header.signal, reader.size(tail)
-    duration_s = tail.end.n_samples / signal.sample_rate
-    return Result(
-        duration_s=duration_s,
-        n_samples=tail.end.n_samples,
-        sample_rate=signal.sample_rate,
-        channels=signal.channels,
-        n_layers=signal.n_layers,
-        n_bytes=n_bytes,
-        nominal_kbps=signal.nominal_bitrate / 1000,
-        actual_kbps=8 * n_bytes / duration_s / 1000 if duration_s else 0.0,
-    )
-
-
-def _is_of(tail: Tail, source: Path, options: EncodeOptions) -> bool:
-    """Tell whether what stands after the chunks is what encoding this input would write there."""
-    made = tail.source
-    if made is None or made.effort != EFFORTS[options.effort]:
-        return False
-    if options.entropy != "auto" and tail.end.modes & ~(1 << Mode[options.entropy.upper()]):
-        return False
-    if tail.tags != (read_tags(source) if options.tags else {}):
-        return False
-    return made.n_bytes == source.stat().st_size and (made.n_bytes, made.digest) == provenance(source)
-
-
-def _has_header(reader: RvqReader, source: Path, model: ModelFile, options: EncodeOptions) -> bool:
-    tables = tables_to_write(model.fingerprint, options.entropy)
-    with open_reader(source) as audio:
-        return reader.header == header_for(audio, model.name, model.fingerprint, model.traits, options, tables)
-
-
-def _opened(source: Path) -> BinaryIO:
     try:
-        return source.open("rb")
-    except OSError as error:
-        raise AudioError((error.strerror or str(error)).lower()) from error
+        result = write(cast("BinaryIO", _Comparison(existing)))
+    except _Differs:
+        return None
+    return None if existing.read(1) else result
+
+
+def find_transcoded(existing: BinaryIO, opened: Opened, entropy: str, weights: Path | None) -> Result | None:
+    """Return what an .rvq file holds if it is whole and has the source's codes in the entropy mode asked for, else None.
+
+    Each layer's check stands in the chunks' heads, so that codes are compared without decoding them.
+    """
+    from rvqcodec.pipeline.tables import tables_to_write
+
+    try:
+        ours, reader = RvqReader(opened.rewound()), RvqReader(existing)
+        tables = tables_to_write(ours.header.signal.fingerprint, entropy, weights)
+        if reader.header != replace(ours.header, table_ids=tables.ids):
+            return None
+        pairs = zip(ours.chunks(), reader.chunks(), strict=True)
+        same = all(_codes_of(one.head, ours.header) == _codes_of(two.head, ours.header) for one, two in pairs)
+    except (FormatError, ValueError):  # damage is told by the work itself; one has more chunks
+        return None
+    if not same or ours.tail is None or reader.tail is None or not _allowed(reader.tail, entropy):
+        return None
+    same = _beside_codes(ours.tail) == _beside_codes(reader.tail)
+    return read_result(reader, reader.tail) if same else None
+
+
+def _codes_of(head: ChunkHead, header: Header) -> bytes:
+    """Return a chunk's head without what depends on the entropy mode."""
+    entries = tuple(replace(entry, n_bytes=0, mode=0) for entry in head.entries)
+    return pack_head(replace(head, entries=entries), header)
+
+
+def _beside_codes(tail: Tail) -> object:
+    return tail.end.n_samples, tail.tags, tail.source, tail.extras

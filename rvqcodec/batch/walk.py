@@ -36,29 +36,29 @@ Identity = tuple[int, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """Which files of a folder are wanted.
+    """Which files of a folder are taken.
 
     suffixes: Lower-case, with their dots.
     recursive: Whether folders in it are descended into.
-    exclude: Patterns of names, or of paths below the folder, that are passed over.
+    exclude: Patterns of names, or of paths below the folder, to skip.
     """
 
     suffixes: frozenset[str]
     recursive: bool = False
     exclude: tuple[str, ...] = ()
 
-    def wants(self, name: str) -> bool:
+    def takes(self, name: str) -> bool:
         """Tell whether a file's name has one of the suffixes."""
         return os.path.splitext(name)[1].lower() in self.suffixes  # noqa: PTH122 - Path is five times slower
 
     def excludes(self, relative: str) -> bool:
-        """Tell whether a path below the folder is passed over."""
+        """Tell whether a path below the folder is skipped."""
         name = os.path.basename(relative)  # noqa: PTH119
         return any(fnmatch(relative, pattern) or fnmatch(name, pattern) for pattern in self.exclude)
 
 
 def walk(folder: str, selection: Selection, outputs: str | None = None) -> Iterator[tuple[str, int]]:
-    """Yield the wanted files of a folder as paths below it, with their sizes in bytes, sorted folder by folder.
+    """Yield the selected files of a folder as paths below it, with their sizes in bytes, sorted folder by folder.
 
     Symbolic links are followed unless they lead to a folder that they stand in.
 
@@ -80,7 +80,7 @@ def walk(folder: str, selection: Selection, outputs: str | None = None) -> Itera
             if selection.excludes(path):
                 continue
             if not _is_folder(entry):
-                if selection.wants(entry.name):
+                if selection.takes(entry.name):
                     yield path, _size(entry)
             elif selection.recursive and os.path.realpath(entry.path) != skipped:
                 identity = _identity(entry.path)

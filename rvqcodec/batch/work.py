@@ -1,35 +1,33 @@
-"""What is done with one file: refuse early, encode or decode it, check before removing. The same in every engine."""
+"""What is done with one file, the same in every engine: refuse early, skip what is done, check before removing."""
 
 from __future__ import annotations
 
-import functools
+import contextlib
 import threading
 import time
 import traceback
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, cast
 
-from rvqcodec.batch import resume
-from rvqcodec.batch.job import EXPECTED, Done, Job, Listener, Progress
+from rvqcodec.batch.job import EXPECTED, STREAM, Done, Job, Progress
 from rvqcodec.batch.names import is_url
+from rvqcodec.batch.resume import is_ours
+from rvqcodec.batch.streams import stdin_bytes, stdout_bytes
 from rvqcodec.batch.walk import file_size
 from rvqcodec.batch.warned import warned
-from rvqcodec.errors import BugError, FormatError, OutputError
-from rvqcodec.formats.audio.mark import write_mark
-from rvqcodec.formats.audio.reader import open_reader
-from rvqcodec.formats.files import check_output, is_special, remove_leftover, write_error
-from rvqcodec.formats.rvq.stream import RvqReader
-from rvqcodec.formats.rvq.verify import verify
-from rvqcodec.pipeline.coding import DecodeOptions, EncodeOptions, Result, decode_file, encode_file, load_codec
-from rvqcodec.pipeline.opening import Place, open_rvq
-from rvqcodec.pipeline.tables import tables_for
-from rvqcodec.weights.registry import DEFAULT_MODEL, ModelFile, find_fingerprint, find_model
+from rvqcodec.errors import BugError, OutputError
+from rvqcodec.formats.files import Output, remove_leftover
+from rvqcodec.pipeline.opening import Target, reason_of
+from rvqcodec.pipeline.result import Result
 
 if TYPE_CHECKING:
     from rvqcodec.codec.codec import Codec
+    from rvqcodec.weights.registry import ModelFile
+
+Write = Callable[[Target], Result]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,12 +36,12 @@ class Settings:
 
     model: A model's name or path; the default, or the one that a file names, when absent.
     overwrite, remove: Whether outputs may be replaced; whether inputs go once their output was checked.
-    resume: Whether outputs that are done are passed over, and others of ours replaced.
+    resume: Whether outputs that are done are skipped, and others of ours replaced.
     mark: Whether decoded files tell what they were made from, for `resume`.
     """
 
     model: str | None = None
-    device: str = "auto"
+    device: str = "cpu"
     overwrite: bool = False
     remove: bool = False
     resume: bool = False
@@ -52,18 +50,20 @@ class Settings:
 
 @dataclass(slots=True)
 class Codecs:
-    """The models of one process, each loaded when it is first wanted, by name."""
+    """The models of one process, each loaded when it is first needed."""
 
     device: str
-    _loaded: dict[str, Codec] = field(default_factory=dict)
+    _loaded: dict[Path, Codec] = field(default_factory=dict)
     _loading: threading.Lock = field(default_factory=threading.Lock)
 
-    def get(self, name: str) -> Codec:
-        """Return the model called `name`, ready to run."""
+    def get(self, model: ModelFile) -> Codec:
+        """Return a model that is ready to run."""
+        from rvqcodec.pipeline.coding import load
+
         with self._loading:
-            if name not in self._loaded:
-                self._loaded[name] = load_codec(name, self.device)
-            return self._loaded[name]
+            if model.path not in self._loaded:
+                self._loaded[model.path] = load(model, self.device)
+            return self._loaded[model.path]
 
 
 class Work(Protocol):
@@ -73,17 +73,20 @@ class Work(Protocol):
     def settings(self) -> Settings:
         """What concerns files and the machine."""
 
+    @property
+    def bytes_per_worker(self) -> int:
+        """Bytes of input that are worth a process of their own."""
+
     def threaded(self, n_threads: int) -> Work:
         """Return the same work with `n_threads` windows of a file side by side, where no number was asked for."""
 
-    def run(self, job: Job, codecs: Codecs, progress: Progress, streams: Sequence[Place] = ()) -> Done:
+    def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:
         """Do one job.
 
         Args:
             job: Names of input and output.
             codecs: The models of this process.
             progress: Called with the seconds of audio done.
-            streams: Input and output to take instead of the names.
 
         Raises:
             RvqError: It can't be done.
@@ -91,100 +94,38 @@ class Work(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EncodeWork:
-    """Audio to .rvq files."""
-
-    settings: Settings
-    options: EncodeOptions
-
-    def threaded(self, n_threads: int) -> EncodeWork:
-        """Return the same work with `n_threads` threads, where no number was asked for."""
-        return replace(self, options=replace(self.options, n_threads=self.options.n_threads or n_threads))
-
-    def run(self, job: Job, codecs: Codecs, progress: Progress, streams: Sequence[Place] = ()) -> Done:
-        """Encode one file."""
-        started = time.monotonic()
-        model = find_model(self.settings.model or DEFAULT_MODEL)
-        _probe_audio(job.source_path)
-        found = self._find(job, model)
-        if found is not None:
-            return _finish(job, self.settings, _check_encoded, found, started, skipped=True)
-        _prepare_output(job, self.settings)
-        codec = codecs.get(self.settings.model or DEFAULT_MODEL)
-        started = time.monotonic()
-        source, target = streams or (job.source, job.target)
-        overwrite = self.settings.overwrite or self.settings.resume
-        result = encode_file(source, target, codec, self.options, overwrite=overwrite, progress=progress)
-        return _finish(job, self.settings, _check_encoded, result, started, codec=codec)
-
-    def _find(self, job: Job, model: ModelFile) -> Result | None:
-        if not self.settings.resume or job.source_path is None or job.target_path is None:
-            return None
-        return resume.find_encoded(job.source_path, job.target_path, model, self.options)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DecodeWork:
-    """.rvq files to audio."""
-
-    settings: Settings
-    options: DecodeOptions
-
-    def threaded(self, n_threads: int) -> DecodeWork:
-        """Return the same work with `n_threads` threads, where no number was asked for."""
-        return replace(self, options=replace(self.options, n_threads=self.options.n_threads or n_threads))
-
-    def run(self, job: Job, codecs: Codecs, progress: Progress, streams: Sequence[Place] = ()) -> Done:
-        """Decode one file."""
-        started = time.monotonic()
-        model = _probe_rvq(job.source_path, self.settings.model)
-        seal = None
-        if model is not None and job.source_path is not None and job.target_path is not None:
-            settings = resume.decode_settings(model, self.options)
-            if self.settings.resume:
-                found = resume.find_decoded(job.source_path, job.target_path, settings)
-                if found is not None:
-                    return _finish(job, self.settings, _check_decoded, found, started, skipped=True)
-            if self.settings.mark:
-                seal = functools.partial(_mark, job.source_path, settings)
-        _prepare_output(job, self.settings)
-        codec = codecs.get(self.settings.model or model.name) if model is not None else None
-        started = time.monotonic()
-        source, target = streams or (job.source, job.target)
-        result = decode_file(
-            source, target, codec, self.options, device=self.settings.device,
-            overwrite=self.settings.overwrite or self.settings.resume, progress=progress, seal=seal,
-        )  # fmt: skip
-        return _finish(job, self.settings, _check_decoded, result, started, codec=codec)
-
-
-def taking_over(work: Work) -> Work:
-    """Return the work for a job that a lost worker was at: an output that one finished but couldn't tell of counts."""
-    return cast("Work", replace(cast("Any", work), settings=replace(work.settings, resume=True)))
-
-
 def attempt(
-    work: Work,
-    job: Job,
-    codecs: Codecs,
-    progress: Progress,
-    warn: Callable[[str], None],
-    streams: Sequence[Place] = (),
+    work: Work, job: Job, codecs: Codecs, progress: Progress, warn: Callable[[str], None], *, again: bool = False
 ) -> Done | Exception:
-    """Do one job and return what came of it, also after a bug. Warnings are told at once."""
+    """Do one job and return what came of it, also after a bug. Warnings are told at once.
+
+    Args:
+        work: What is done.
+        job: With what.
+        codecs: The models of this process.
+        progress: Called with the seconds of audio done.
+        warn: Called with what goes well but not quite.
+        again: Whether a lost worker was at it: what that one finished but couldn't tell of is taken over.
+    """
     try:
         with warned(warn):
-            if is_url(job.source) or is_url(job.target):
-                return _run_remote(work, job, codecs, progress)
-            return work.run(job, codecs, progress, streams)
+            done = _run(_taking_over(work) if again else work, job, codecs, progress)
+        return replace(done, skipped=done.skipped and work.settings.resume)
+    except BrokenPipeError:  # whoever read standard output has gone, or the parent process
+        raise
     except EXPECTED as error:
         return error
     except Exception as error:  # a bug that one file brings out doesn't end the work on thousands
         return BugError(f"internal error: {type(error).__name__}: {error}", traceback.format_exc())
 
 
-def _run_remote(work: Work, job: Job, codecs: Codecs, progress: Progress) -> Done:
+def _taking_over(work: Work) -> Work:
+    return cast("Work", replace(cast("Any", work), settings=replace(work.settings, resume=True)))
+
+
+def _run(work: Work, job: Job, codecs: Codecs, progress: Progress) -> Done:
+    if not is_url(job.source) and not is_url(job.target):
+        return work.run(job, codecs, progress)
     from rvqcodec.batch.remote import Handling, run_staged
 
     settings = work.settings
@@ -192,120 +133,75 @@ def _run_remote(work: Work, job: Job, codecs: Codecs, progress: Progress) -> Don
     return run_staged(job, handling, lambda local: work.run(local, codecs, progress))
 
 
-def run_here(jobs: Sequence[Job], work: Work, listener: Listener, streams: Sequence[Place] = ()) -> None:
-    """Do jobs in this process, one after the other."""
-    codecs = Codecs(work.settings.device)
-    for job in jobs:
-        listener.started(job)
-        progress = functools.partial(listener.progressed, job)
-        warn = functools.partial(listener.warned, job)
-        if not listener.finished(job, attempt(work, job, codecs, progress, warn, streams)):
-            return
+def source_of(job: Job) -> Path | BinaryIO:
+    """Return what a job reads."""
+    return job.source_path or stdin_bytes()
 
 
-def audio_seconds(path: Path | None) -> float | None:
-    """Return the seconds of an audio file or an .rvq file as far as they are known; nothing is refused here."""
-    if path is None:
-        return None
-    try:
-        if path.suffix.lower() != ".rvq":
-            return _probe_audio(path)
-        with path.open("rb") as file:
-            reader = RvqReader(file)
-            return reader.read_tail().end.n_samples / reader.header.signal.sample_rate
-    except (OSError, *EXPECTED):
-        return None
+def target_of(stack: ExitStack, job: Job, settings: Settings) -> Target:
+    """Return what a job writes; an output that mustn't be written is refused here, before anything is read.
 
-
-def _probe_audio(path: Path | None) -> float | None:
-    """Return the seconds of an audio file as far as they are known; refuse what isn't audio. Pipes are left alone."""
-    if path is None or is_special(path):
-        return None
-    with open_reader(path) as reader:
-        return None if reader.n_samples is None else reader.n_samples / reader.sample_rate
-
-
-def _probe_rvq(path: Path | None, model: str | None) -> ModelFile | None:
-    """Return the model that an .rvq file needs; refuse what is cut or unknown. Pipes are left alone."""
-    if path is None or is_special(path):
-        return None if model is None else find_model(model)
-    with ExitStack() as stack:
-        reader = RvqReader(open_rvq(stack, path))
-        signal = reader.header.signal
-        reader.read_tail()
-    return find_model(model) if model is not None else find_fingerprint(signal.fingerprint, signal.model)
-
-
-def _prepare_output(job: Job, settings: Settings) -> None:
-    """Refuse an output that can't or mustn't be written, once its folder is made."""
-    target = job.target_path
-    if target is None:
-        return
-    if job.makes_folder:
-        _make_folder(target.parent)
-    if settings.resume and not settings.overwrite and not is_special(target):
-        resume.refuse_foreign(target)
-    check_output(job.source_path, target, overwrite=settings.overwrite or settings.resume)
-
-
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise write_error(error) from error
-
-
-def _mark(source: Path, settings: bytes, path: Path) -> None:
-    write_mark(path, resume.decode_mark(source, settings))
-
-
-def _finish(
-    job: Job,
-    settings: Settings,
-    check: Callable[[Path, Result], None],
-    result: Result,
-    started: float,
-    *,
-    codec: Codec | None = None,
-    skipped: bool = False,
-) -> Done:
-    seconds = time.monotonic() - started
-    source, target = job.source_path, job.target_path
-    if target is not None and skipped:
-        remove_leftover(target)
-    n_bytes_in = file_size(job.source) if source is not None else 0
-    n_bytes_out = file_size(job.target) if target is not None else 0
-    if settings.remove and source is not None and target is not None:
-        check(target, result)
-        _remove(source)
-    return Done(
-        result=result,
-        seconds=seconds,
-        n_bytes_in=n_bytes_in,
-        n_bytes_out=n_bytes_out or result.n_bytes,
-        skipped=skipped,
-        model=f"{codec.name} ({codec.fingerprint})" if codec is not None else "",
+    Raises:
+        OutputError: It exists, equals the input, is a folder, or its folder doesn't exist.
+    """
+    if job.target == STREAM:
+        return stack.enter_context(stdout_bytes())
+    return Output(
+        Path(job.target),
+        source=job.source_path,
+        overwrite=settings.overwrite,
+        resume=settings.resume,
+        makes_folder=job.makes_folder,
     )
 
 
-def _check_encoded(target: Path, _: Result) -> None:
-    """Read back and check all codes of an output."""
-    with ExitStack() as stack:
-        file = open_rvq(stack, target)
-        tables = tables_for(RvqReader(file).header)
-        file.seek(0)
-        verify(file, tables, deep=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Making:
+    """How one output comes to be, once its input is open.
+
+    find: Returns the result of a file that stands there already if it is what would be written, else None.
+    ready: Loads what the work needs, and returns what writes the output.
+    check: Reads a finished output back before its input is removed.
+    """
+
+    find: Callable[[BinaryIO], Result | None]
+    ready: Callable[[], Write]
+    check: Callable[[BinaryIO, Result], None] | None = None
+
+    def run(self, job: Job, target: Target, settings: Settings) -> Done:
+        """Write the output, or skip it."""
+        started = time.monotonic()
+        with _existing(target, settings) as file:
+            found = None if file is None else self.find(file)
+            if found is not None and file is not None:
+                if settings.remove and self.check is not None:
+                    self.check(file, found)
+                return _finish(job, settings, found, started, skipped=True)
+        write = self.ready()
+        started = time.monotonic()
+        return _finish(job, settings, write(target), started)
 
 
-def _check_decoded(target: Path, result: Result) -> None:
-    """Open an output, and compare its length where its container tells it exactly."""
-    with open_reader(target) as reader:
-        if reader.sample_format and reader.n_samples != result.n_samples:
-            raise FormatError("the output is shorter than it should be, so the input stays")
+def _existing(target: Target, settings: Settings) -> AbstractContextManager[BinaryIO | None]:
+    if settings.resume and isinstance(target, Output):
+        return target.existing(is_ours)
+    return contextlib.nullcontext()
+
+
+def _finish(job: Job, settings: Settings, result: Result, started: float, *, skipped: bool = False) -> Done:
+    seconds = time.monotonic() - started
+    target = job.target_path
+    if target is not None and skipped:
+        remove_leftover(target)
+    n_bytes_in = 0 if job.source == STREAM else file_size(job.source)
+    if settings.remove and job.source_path is not None and target is not None:
+        _remove(job.source_path)
+    n_bytes_out = file_size(job.target) if target is not None else result.n_bytes
+    return Done(result=result, seconds=seconds, n_bytes_in=n_bytes_in, n_bytes_out=n_bytes_out, skipped=skipped)
 
 
 def _remove(path: Path) -> None:
     try:
         path.unlink()
     except OSError as error:
-        raise OutputError(f"the input cannot be removed: {(error.strerror or str(error)).lower()}") from error
+        raise OutputError(f"the input cannot be removed: {reason_of(error)}") from error

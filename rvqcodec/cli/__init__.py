@@ -6,6 +6,6 @@ os.environ.setdefault(
     "OPENBLAS_NUM_THREADS", "1"
 )  # numpy's products are small; windows and files are what runs side by side
 
-from rvqcodec.cli.entry import command, main
+from rvqcodec.cli.main import command, main
 
 __all__ = ["command", "main"]

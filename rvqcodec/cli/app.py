@@ -1,18 +1,23 @@
-"""The commands and their flags, and nothing else: each command calls one function."""
+"""The commands and their flags, and nothing else: each command plans its jobs and calls one function."""
 
 from __future__ import annotations
 
 import importlib
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import typer.core
 import typer.main
 
 from rvqcodec.cli import examples, flags
-from rvqcodec.cli.entry import ClosedPipe, UsageError
+from rvqcodec.cli.errors import ClosedPipe, UsageError
+from rvqcodec.cli.groups import BatchFlags, FolderFlags, OutputFlags, ReportFlags, with_groups
 from rvqcodec.cli.report import Report
 from rvqcodec.version import __version__
+
+if TYPE_CHECKING:
+    from rvqcodec.batch.work import Settings
+    from rvqcodec.cli.plan import Plan
 
 TRAINING = "rvqcodec.training.commands"
 
@@ -74,8 +79,8 @@ def run(arguments: list[str]) -> int:
     return status if isinstance(status, int) else 0
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(asked: bool) -> None:
+    if asked:
         print(f"rvq {__version__}")
         raise typer.Exit
 
@@ -90,11 +95,13 @@ def top(
 
 
 @app.command(epilog=examples.ENCODE)
+@with_groups
 def encode(
+    output: OutputFlags,
+    folder: FolderFlags,
+    many: BatchFlags,
+    reports: ReportFlags,
     names: flags.Inputs = None,
-    output: flags.Out = None,
-    to_stdout: flags.Stdout = False,
-    force: flags.Force = False,
     remove: flags.Remove = False,
     no_tags: flags.NoTags = False,
     layers: flags.Layers = None,
@@ -105,35 +112,19 @@ def encode(
     chunk: flags.Chunk = 10,
     device: flags.Device = "auto",
     threads: flags.Threads = None,
-    recursive: flags.Recursive = False,
-    extensions: flags.Extensions = None,
-    exclude: flags.Exclude = None,
-    filelist: flags.Filelist = None,
     resume: flags.Resume = False,
-    n_jobs: flags.JobCount = None,
-    engine: flags.RunBy = flags.Engine.LOCAL,
-    ray_address: flags.RayAddress = None,
-    fail_fast: flags.FailFast = False,
-    report_to: flags.ReportFile = None,
-    quiet: flags.Quiet = 0,
-    verbose: flags.Verbose = False,
-    as_json: flags.Json = False,
-    no_progress: flags.NoProgress = False,
-    debug: flags.Debug = False,
 ) -> int:
     """Encode audio to .rvq files.
 
     Two names are an input and its output when the second ends in .rvq or
     is -; otherwise all are inputs, and each becomes NAME.rvq beside it, or
-    in the folder that -o names. Of a folder, all audio files are taken, and
-    its tree is mirrored in the folder that -o names.
+    in the folder that -o names. Folders are searched for audio files, and
+    their tree is mirrored in the folder that -o names.
     """
     from rvqcodec.batch.work import Settings
-    from rvqcodec.cli import coding, jobs
-    from rvqcodec.pipeline.coding import EncodeOptions
+    from rvqcodec.cli import coding, plan
+    from rvqcodec.pipeline.options import EncodeOptions
 
-    if layers is not None and bitrate is not None:
-        raise UsageError("--layers and --bitrate exclude each other")
     options = EncodeOptions(
         n_layers=layers,
         bitrate_kbps=bitrate,
@@ -143,20 +134,19 @@ def encode(
         n_threads=threads or 0,
         tags=not no_tags,
     )
-    settings = Settings(model=model, device=device, overwrite=force, remove=remove, resume=resume)
-    batch = coding.batch_of(n_jobs, fail_fast, report_to, engine.value, ray_address)
-    folders = jobs.folders_of(recursive, extensions, exclude, filelist)
-    report = _report(quiet, verbose, as_json, not no_progress, debug)
-    plan = jobs.plan_encode(names or [], output, to_stdout, folders)
-    return coding.encode(plan, settings, options, batch, report)
+    settings = Settings(model=model, device=device, overwrite=output.force, remove=remove, resume=resume)
+    planned = plan.plan_encode(names or [], output.output, output.to_stdout, folder.folders())
+    return coding.encode(planned, settings, options, many.batch(), reports.report())
 
 
 @app.command(epilog=examples.DECODE)
+@with_groups
 def decode(
+    output: OutputFlags,
+    folder: FolderFlags,
+    many: BatchFlags,
+    reports: ReportFlags,
     names: flags.Inputs = None,
-    output: flags.Out = None,
-    to_stdout: flags.Stdout = False,
-    force: flags.Force = False,
     remove: flags.Remove = False,
     no_tags: flags.NoTags = False,
     start: flags.Start = "0",
@@ -167,33 +157,19 @@ def decode(
     model: flags.Model = None,
     device: flags.Device = "auto",
     threads: flags.Threads = None,
-    recursive: flags.Recursive = False,
-    extensions: flags.Extensions = None,
-    exclude: flags.Exclude = None,
-    filelist: flags.Filelist = None,
     resume: flags.Resume = False,
-    n_jobs: flags.JobCount = None,
-    engine: flags.RunBy = flags.Engine.LOCAL,
-    ray_address: flags.RayAddress = None,
-    fail_fast: flags.FailFast = False,
-    report_to: flags.ReportFile = None,
-    quiet: flags.Quiet = 0,
-    verbose: flags.Verbose = False,
-    as_json: flags.Json = False,
-    no_progress: flags.NoProgress = False,
-    debug: flags.Debug = False,
 ) -> int:
     """Decode .rvq files to audio.
 
     Two names are an input and its output when the second doesn't end in
     .rvq; otherwise all are inputs, and each becomes NAME.wav beside it, or
-    in the folder that -o names, where trees are mirrored. The output's extension (.wav .flac .ogg
-    .opus .mp3 .aiff .caf ...) chooses the kind of file.
+    in the folder that -o names, where trees are mirrored. The output's
+    extension (.wav .flac .ogg .opus .mp3 .aiff .caf ...) selects the format.
     """
     from rvqcodec.batch.work import Settings
-    from rvqcodec.cli import coding, jobs
+    from rvqcodec.cli import coding, plan
     from rvqcodec.formats.audio.pcm import SampleFormat
-    from rvqcodec.pipeline.coding import DecodeOptions
+    from rvqcodec.pipeline.options import DecodeOptions
 
     options = DecodeOptions(
         start=start,
@@ -204,71 +180,102 @@ def decode(
         n_threads=threads or 0,
         tags=not no_tags,
     )
-    settings = Settings(model=model, device=device, overwrite=force, remove=remove, resume=resume)
-    batch = coding.batch_of(n_jobs, fail_fast, report_to, engine.value, ray_address)
-    folders = jobs.folders_of(recursive, extensions, exclude, filelist)
-    report = _report(quiet, verbose, as_json, not no_progress, debug)
-    plan = jobs.plan_decode(names or [], output, to_stdout, folders)
-    return coding.decode(plan, settings, options, batch, report)
+    settings = Settings(model=model, device=device, overwrite=output.force, remove=remove, resume=resume)
+    planned = plan.plan_decode(names or [], output.output, output.to_stdout, folder.folders())
+    return coding.decode(planned, settings, options, many.batch(), reports.report())
 
 
 @app.command(epilog=examples.INFO)
-def info(names: flags.Files, as_json: flags.Json = False, debug: flags.Debug = False) -> int:
-    """Tell what .rvq files hold, from their first bytes and their end."""
-    from rvqcodec.cli import inspect
+@with_groups
+def info(folder: FolderFlags, many: BatchFlags, reports: ReportFlags, names: flags.Inputs = None) -> int:
+    """Show what .rvq files hold; reads only their first bytes and their end."""
+    from rvqcodec.cli import plan, stored
 
-    return inspect.info(names, _report(as_json=as_json, debug=debug))
+    planned = plan.plan_read(names or [], folder.folders(), "info")
+    return stored.info(planned, many.batch(), reports.report())
 
 
 @app.command(epilog=examples.VERIFY)
+@with_groups
 def verify(
-    names: flags.Files,
-    recursive: flags.Recursive = False,
-    deep: Annotated[bool, typer.Option("--deep", help="Decode all codes too; needs no model.")] = False,
-    quiet: flags.Quiet = 0,
-    as_json: flags.Json = False,
-    debug: flags.Debug = False,
+    folder: FolderFlags,
+    many: BatchFlags,
+    reports: ReportFlags,
+    names: flags.Inputs = None,
+    deep: flags.Deep = False,
+    model: flags.TablesOf = None,
 ) -> int:
-    """Check .rvq files, also whole folders: exit status 5 for a damaged one, 3 when some of several fail."""
-    from rvqcodec.cli import inspect
+    """Check .rvq files against their checksums: exit status 5 for a damaged one, 3 when some of several fail."""
+    from rvqcodec.batch.work import Settings
+    from rvqcodec.cli import plan, stored
 
-    return inspect.verify(names, _report(quiet, as_json=as_json, debug=debug), deep=deep, recursive=recursive)
+    planned = plan.plan_read(names or [], folder.folders(), "verify")
+    return stored.verify(planned, Settings(model=model), many.batch(), reports.report(), deep=deep)
 
 
 @app.command(epilog=examples.TRIM)
+@with_groups
 def trim(
-    names: flags.Names,
-    layers: Annotated[int, typer.Option("-n", "--layers", metavar="N", min=1, help="Layers to keep.")],
-    output: flags.Out = None,
-    to_stdout: flags.Stdout = False,
-    force: flags.Force = False,
-    quiet: flags.Quiet = 0,
-    as_json: flags.Json = False,
-    debug: flags.Debug = False,
+    layers: flags.Kept,
+    output: OutputFlags,
+    folder: FolderFlags,
+    many: BatchFlags,
+    reports: ReportFlags,
+    names: flags.Inputs = None,
+    resume: flags.Resume = False,
 ) -> int:
-    """Drop layers from an .rvq file: no model, no re-encoding, the same bytes as encoding with fewer layers."""
-    from rvqcodec.cli import inspect, jobs
+    """Drop layers from .rvq files: no model, no re-encoding, the same bytes as encoding with fewer layers."""
+    from rvqcodec.cli import stored
 
-    plan = jobs.plan_copy(names, output, to_stdout)
-    return inspect.trim(plan, layers, _report(quiet, as_json=as_json, debug=debug), overwrite=force)
+    settings, planned = _copying(names, output, folder, resume, None, "trim")
+    return stored.trim(planned, settings, layers, many.batch(), reports.report())
 
 
 @app.command(epilog=examples.TRANSCODE)
+@with_groups
 def transcode(
-    names: flags.Names,
+    output: OutputFlags,
+    folder: FolderFlags,
+    many: BatchFlags,
+    reports: ReportFlags,
+    names: flags.Inputs = None,
     entropy: flags.Coding = flags.Entropy.AUTO,
-    output: flags.Out = None,
-    to_stdout: flags.Stdout = False,
-    force: flags.Force = False,
-    quiet: flags.Quiet = 0,
-    as_json: flags.Json = False,
-    debug: flags.Debug = False,
+    model: flags.TablesOf = None,
+    resume: flags.Resume = False,
 ) -> int:
-    """Write an .rvq file's codes anew: another entropy mode, or a newer network; no model, nothing is lost."""
-    from rvqcodec.cli import inspect, jobs
+    """Re-code .rvq files losslessly with another entropy mode, or with a newer network; needs no model."""
+    from rvqcodec.cli import stored
 
-    plan = jobs.plan_copy(names, output, to_stdout)
-    return inspect.transcode(plan, entropy.value, _report(quiet, as_json=as_json, debug=debug), overwrite=force)
+    settings, planned = _copying(names, output, folder, resume, model, "transcode")
+    return stored.transcode(planned, settings, entropy.value, many.batch(), reports.report())
+
+
+@app.command(epilog=examples.RECOVER)
+@with_groups
+def recover(
+    output: OutputFlags,
+    folder: FolderFlags,
+    many: BatchFlags,
+    reports: ReportFlags,
+    names: flags.Inputs = None,
+    model: flags.TablesOf = None,
+    resume: flags.Resume = False,
+) -> int:
+    """Save what is intact in damaged .rvq files, and report what was lost."""
+    from rvqcodec.cli import stored
+
+    settings, planned = _copying(names, output, folder, resume, model, "recover")
+    return stored.recover(planned, settings, many.batch(), reports.report())
+
+
+def _copying(
+    names: list[str] | None, output: OutputFlags, folder: FolderFlags, resume: bool, model: str | None, command: str
+) -> tuple[Settings, Plan]:
+    from rvqcodec.batch.work import Settings
+    from rvqcodec.cli import plan
+
+    settings = Settings(model=model, overwrite=output.force, resume=resume)
+    return settings, plan.plan_copy(names or [], output.output, output.to_stdout, folder.folders(), command)
 
 
 @app.command("eval", epilog=examples.EVAL)
@@ -281,24 +288,7 @@ def evaluate(
     """Score a decoded recording against its original: ViSQOL, Zimtohrli, PESQ, STOI, mel distance, SI-SDR."""
     from rvqcodec.cli import scores
 
-    return scores.evaluate(reference, degraded, _report(as_json=as_json, debug=debug))
-
-
-@app.command(epilog=examples.RECOVER)
-def recover(
-    names: flags.Names,
-    output: flags.Out = None,
-    to_stdout: flags.Stdout = False,
-    force: flags.Force = False,
-    quiet: flags.Quiet = 0,
-    as_json: flags.Json = False,
-    debug: flags.Debug = False,
-) -> int:
-    """Save what is intact in a damaged .rvq file, and tell what was lost."""
-    from rvqcodec.cli import inspect, jobs
-
-    plan = jobs.plan_copy(names, output, to_stdout)
-    return inspect.recover(plan, _report(quiet, as_json=as_json, debug=debug), overwrite=force)
+    return scores.evaluate(reference, degraded, Report(as_json=as_json, debug=debug))
 
 
 @models_app.command("list")
@@ -306,7 +296,7 @@ def list_models(as_json: flags.Json = False) -> int:
     """List the models at hand; * marks the default."""
     from rvqcodec.cli import models
 
-    return models.list_models(_report(as_json=as_json))
+    return models.list_models(Report(as_json=as_json))
 
 
 @models_app.command("show")
@@ -317,7 +307,7 @@ def show_model(
     """Show a model's configuration and card."""
     from rvqcodec.cli import models
 
-    return models.show_model(name, _report(as_json=as_json))
+    return models.show_model(name, Report(as_json=as_json))
 
 
 @models_app.command("import")
@@ -335,7 +325,7 @@ def import_model(
     """Import a model into your data folder, or into $RVQ_MODELS."""
     from rvqcodec.cli import models
 
-    return models.import_model(source, name, _report(as_json=as_json), overwrite=force)
+    return models.import_model(source, name, Report(as_json=as_json), overwrite=force)
 
 
 @models_app.command("remove")
@@ -345,7 +335,7 @@ def remove_model(
     """Remove an imported model."""
     from rvqcodec.cli import models
 
-    return models.remove_model(name, _report(as_json=as_json))
+    return models.remove_model(name, Report(as_json=as_json))
 
 
 @models_app.command("verify")
@@ -356,10 +346,4 @@ def verify_model(
     """Load a model as a whole and check it against its fingerprint."""
     from rvqcodec.cli import models
 
-    return models.verify_model(name, _report(as_json=as_json))
-
-
-def _report(
-    quiet: int = 0, verbose: bool = False, as_json: bool = False, progress: bool = True, debug: bool = False
-) -> Report:
-    return Report(quiet=quiet, verbose=verbose, as_json=as_json, progress=progress, debug=debug)
+    return models.verify_model(name, Report(as_json=as_json))

@@ -35,8 +35,10 @@ class SingleBar(Bar):
         self._progress = progress
         self._task = task
 
-    def progressed(self, job: Job, seconds: float) -> None:
-        """Move the bar."""
+    def progressed(self, job: Job, seconds: float, total_s: float | None = None) -> None:
+        """Move the bar; its end is set when the file's length is known."""
+        if total_s:
+            self._progress.update(self._task, total=total_s)
         self._progress.update(self._task, completed=seconds, audio_s=seconds)
 
 
@@ -57,7 +59,7 @@ class BatchBar(Bar):
         self._running[job] = 0.0
         self._show()
 
-    def progressed(self, job: Job, seconds: float) -> None:
+    def progressed(self, job: Job, seconds: float, total_s: float | None = None) -> None:
         """Count seconds of audio."""
         self._running[job] = seconds
         self._show()
@@ -83,13 +85,8 @@ class BatchBar(Bar):
 
 
 @contextlib.contextmanager
-def drawn_bar(jobs: Sequence[Job], duration_s: float | None) -> Iterator[Bar]:
-    """Draw a bar on stderr, removed at the end, and yield what moves it.
-
-    Args:
-        jobs: What is worked on.
-        duration_s: Seconds of the only one, or None where nobody knows.
-    """
+def drawn_bar(jobs: Sequence[Job]) -> Iterator[Bar]:
+    """Draw a bar on stderr, removed at the end, and yield what moves it."""
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), SpeedColumn(), TimeRemainingColumn(),
         TextColumn("{task.fields[names]}", markup=False),
@@ -97,7 +94,7 @@ def drawn_bar(jobs: Sequence[Job], duration_s: float | None) -> Iterator[Bar]:
     with Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False) as progress:
         if len(jobs) == 1:
             name = printable(jobs[0].source)
-            yield SingleBar(progress, progress.add_task(name, total=duration_s or None, audio_s=0.0, names=""))
+            yield SingleBar(progress, progress.add_task(name, total=None, audio_s=0.0, names=""))
         else:
             total = sum(max(1, job.n_bytes) for job in jobs)
             yield BatchBar(progress, progress.add_task("", total=total, audio_s=0.0, names=""), len(jobs))

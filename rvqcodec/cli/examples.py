@@ -1,4 +1,4 @@
-"""Examples that stand under the help of each command; a blank line parts them, as typer wants."""
+"""Examples at the end of each command's help; typer needs a blank line between them."""
 
 RVQ = """rvq encode talk.wav                  talk.rvq beside it
 
@@ -25,11 +25,25 @@ rvq decode coded -o wavs -r
 rvq decode long.rvq part.wav --start 1:23:45 --duration 10
 
 curl -s https://example.org/talk.rvq | rvq decode - - | aplay"""
-INFO = """rvq info *.rvq --json | jq .actual_kbps"""
+INFO = """rvq info talk.rvq
+
+rvq info coded -r --json | jq .actual_kbps"""
 VERIFY = """rvq verify *.rvq
 
+rvq verify archive -r --deep -j 8 --report checked.csv
+
 rvq verify a.rvq --deep --json | jq -r .codes_sha256"""
-TRIM = """rvq trim in.rvq --layers 6 -o small.rvq"""
-TRANSCODE = """rvq transcode in.rvq -o out.rvq\n\nrvq transcode in.rvq -o out.rvq --entropy static"""
-EVAL = """rvq eval talk.wav talk.rvq\n\nrvq eval talk.wav talk.opus"""
-RECOVER = """rvq recover broken.rvq -o saved.rvq"""
+TRIM = """rvq trim in.rvq --layers 6 -o small.rvq
+
+rvq trim coded -r --layers 4 -o preview --resume"""
+TRANSCODE = """rvq transcode in.rvq -o out.rvq
+
+rvq transcode in.rvq -o out.rvq --entropy static
+
+rvq transcode archive -r -o smaller -j 8 --resume"""
+EVAL = """rvq eval talk.wav talk.rvq
+
+rvq eval talk.wav talk.opus"""
+RECOVER = """rvq recover broken.rvq -o saved.rvq
+
+rvq recover damaged -r -o saved --report losses.json"""

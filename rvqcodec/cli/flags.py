@@ -1,4 +1,4 @@
-"""The options that several commands share: each is said once, with its help."""
+"""The options of the commands, each said once, with its help."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FOLDERS, REPORT = "Folders and many files", "Reports"
 
 
 class Effort(str, enum.Enum):
-    """How many candidates the quantizer's search keeps: 1, 4 or 16."""
+    """Beam width of the quantizer's search: 1, 4 or 16."""
 
     FAST = "fast"
     DEFAULT = "default"
@@ -20,7 +20,7 @@ class Effort(str, enum.Enum):
 
 
 class Entropy(str, enum.Enum):
-    """How codes become bytes."""
+    """Entropy coding of the codes."""
 
     AUTO = "auto"
     RAW = "raw"
@@ -45,16 +45,12 @@ class Bits(str, enum.Enum):
     F32 = "float"
 
 
-Names = Annotated[
-    list[str], typer.Argument(metavar="IN...", help="Files, or - for standard input.", show_default=False)
-]
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="IN...", help="Files, folders, URLs (s3://...), or - for standard input.", show_default=False
     ),
 ]
-Files = Annotated[list[str], typer.Argument(metavar="FILE...", help=".rvq files.", show_default=False)]
 Out = Annotated[
     str | None,
     typer.Option(
@@ -70,32 +66,34 @@ Force = Annotated[
 ]
 Remove = Annotated[
     bool,
-    typer.Option("--rm", metavar="", rich_help_panel=OUTPUT, help="Remove an input once its output was checked."),
+    typer.Option(
+        "--rm", metavar="", rich_help_panel=OUTPUT, help="Remove each input once its output was read back and checked."
+    ),
 ]
 NoTags = Annotated[
     bool,
-    typer.Option("--no-tags", metavar="", rich_help_panel=OUTPUT, help="Leave title, artist and the like behind."),
+    typer.Option("--no-tags", metavar="", rich_help_panel=OUTPUT, help="Don't copy title, artist and other tags."),
 ]
 Device = Annotated[
     str,
     typer.Option(
         "--device", metavar="auto|cpu|cuda[:N]|mps", rich_help_panel=COMPUTE,
-        help="Where the model runs; auto takes CUDA where there is one, else the CPU. A GPU runs windows of several "
-        "files as one batch, whose rounding may change single codes from run to run.",
+        help="Where the model runs; auto takes CUDA if there is one, else the CPU. A GPU batches windows of several "
+        "files, and its rounding may change single codes from run to run.",
     ),
 ]  # fmt: skip
 Threads = Annotated[
     int | None,
     typer.Option(
         "--threads", metavar="N", min=1, rich_help_panel=COMPUTE, show_default="all cores",
-        help="Windows worked on side by side; changes no byte.",
+        help="Windows of a file coded in parallel; the output doesn't depend on it.",
     ),
 ]  # fmt: skip
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", metavar="NAME", rich_help_panel=RATE, show_default=False,
-        help="A model's name (rvq models list) or the path of a .safetensors file.",
+        "--model", metavar="NAME|FILE", rich_help_panel=RATE, show_default=False,
+        help="A model's name (rvq models list), or the path of a .safetensors file; its entropy tables lie beside it.",
     ),
 ]  # fmt: skip
 Quiet = Annotated[
@@ -105,10 +103,12 @@ Quiet = Annotated[
         help="No progress; -qq: errors only.",
     ),
 ]  # fmt: skip
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", metavar="", rich_help_panel=REPORT, help="Tell more.")]
+Verbose = Annotated[bool, typer.Option("-v", "--verbose", metavar="", rich_help_panel=REPORT, help="Verbose output.")]
 Json = Annotated[
     bool,
-    typer.Option("--json", metavar="", rich_help_panel=REPORT, help="One JSON object a file on standard output."),
+    typer.Option(
+        "--json", metavar="", rich_help_panel=REPORT, help="Print one JSON object per file on standard output."
+    ),
 ]
 NoProgress = Annotated[bool, typer.Option("--no-progress", metavar="", rich_help_panel=REPORT, help="No progress bar.")]
 Debug = Annotated[
@@ -121,8 +121,8 @@ Layers = Annotated[
         "--layers",
         metavar="N",
         rich_help_panel=RATE,
-        show_default="the model's: 12 of rvq48",
-        help="Layers to code; easy frames use fewer.",
+        show_default="the model's",
+        help="Quantizer layers to code; easy frames use fewer (variable rate).",
     ),
 ]
 Bitrate = Annotated[
@@ -136,13 +136,21 @@ Bitrate = Annotated[
         help="Nominal (highest) bitrate of all channels together, rounded to whole layers; files are smaller.",
     ),
 ]
-Search = Annotated[Effort, typer.Option("--effort", rich_help_panel=RATE, help="Time spent on the search for codes.")]
+Search = Annotated[
+    Effort, typer.Option("--effort", rich_help_panel=RATE, help="Effort of the quantizer's beam search.")
+]
 Coding = Annotated[
-    Entropy, typer.Option("--entropy", rich_help_panel=RATE, help="How codes become bytes; auto takes the smallest.")
+    Entropy,
+    typer.Option("--entropy", rich_help_panel=RATE, help="Entropy coding; auto takes the smallest, layer by layer."),
 ]
 Chunk = Annotated[
     int,
-    typer.Option("--chunk", metavar="SECONDS", rich_help_panel=OUTPUT, help="Length of a chunk; changes no code."),
+    typer.Option(
+        "--chunk",
+        metavar="SECONDS",
+        rich_help_panel=OUTPUT,
+        help="Length of a chunk, the unit of seeking; the codes don't depend on it.",
+    ),
 ]
 Start = Annotated[
     str,
@@ -150,20 +158,22 @@ Start = Annotated[
         "--start",
         metavar="TIME",
         rich_help_panel=PART,
-        help="Where to begin: seconds, MM:SS.mmm, HH:MM:SS or samples (44100s).",
+        help="Start of the part to decode: seconds, MM:SS.mmm, HH:MM:SS or samples (44100s).",
     ),
 ]
 Duration = Annotated[
     str | None,
-    typer.Option("--duration", metavar="TIME", rich_help_panel=PART, show_default=False, help="How much."),
+    typer.Option("--duration", metavar="TIME", rich_help_panel=PART, show_default=False, help="Length to decode."),
 ]
 End = Annotated[
     str | None,
-    typer.Option("--end", metavar="TIME", rich_help_panel=PART, show_default=False, help="Where to stop."),
+    typer.Option("--end", metavar="TIME", rich_help_panel=PART, show_default=False, help="End of the part to decode."),
 ]
 SampleBits = Annotated[
     Bits | None,
-    typer.Option("--bits", rich_help_panel=OUTPUT, show_default="the source's, at least 16", help="Sample format."),
+    typer.Option(
+        "--bits", rich_help_panel=OUTPUT, show_default="the source's, at least 16", help="Sample format of the audio."
+    ),
 ]
 Rate = Annotated[
     int | None,
@@ -174,7 +184,7 @@ Rate = Annotated[
         max=768_000,
         rich_help_panel=OUTPUT,
         show_default="the source's",
-        help="Sample rate.",
+        help="Sample rate of the audio.",
     ),
 ]
 Recursive = Annotated[
@@ -197,7 +207,7 @@ Exclude = Annotated[
         metavar="PATTERN",
         rich_help_panel=FOLDERS,
         show_default=False,
-        help="Names, or paths below the folder, to pass over, such as '*.tmp.wav' or 'old/*'; may be repeated.",
+        help="Names, or paths below the folder, to skip, such as '*.tmp.wav' or 'old/*'; may be repeated.",
     ),
 ]
 Filelist = Annotated[
@@ -207,7 +217,7 @@ Filelist = Annotated[
         metavar="FILE|-",
         rich_help_panel=FOLDERS,
         show_default=False,
-        help="Inputs from a file: one a line, or parted by zero bytes.",
+        help="Read the inputs' names from a file: one per line, or separated by zero bytes.",
     ),
 ]
 Resume = Annotated[
@@ -216,40 +226,49 @@ Resume = Annotated[
         "--resume",
         metavar="",
         rich_help_panel=FOLDERS,
-        help="Pass over outputs that are whole and made from this input with these settings; redo the others.",
+        help="Skip outputs that are whole and made from this input with these settings; redo the others.",
     ),
 ]
 JobCount = Annotated[
     int | None,
     typer.Option(
-        "-j", "--jobs", metavar="N", min=1, rich_help_panel=FOLDERS, show_default="one for each core, 8 on a GPU",
-        help="Files worked on side by side; changes no byte.",
+        "-j", "--jobs", metavar="N", min=1, rich_help_panel=FOLDERS, show_default="one per core, 8 on a GPU; 1 for little work",
+        help="Files processed in parallel; the outputs don't depend on it.",
     ),
 ]  # fmt: skip
 RunBy = Annotated[
     Engine,
     typer.Option(
         "--engine", rich_help_panel=FOLDERS,
-        help="local: processes of this machine; ray: all machines of a Ray cluster, which see the same files.",
+        help="local: processes on this machine; ray: all machines of a Ray cluster, which must see the same files.",
     ),
 ]  # fmt: skip
 RayAddress = Annotated[
     str | None,
     typer.Option(
         "--ray-address", metavar="HOST:PORT", rich_help_panel=FOLDERS, show_default="this machine's cluster",
-        help="The Ray cluster for --engine ray; ray://HOST:PORT reaches one from outside.",
+        help="The cluster for --engine ray; ray://HOST:PORT reaches one from outside.",
     ),
 ]  # fmt: skip
 FailFast = Annotated[
     bool,
     typer.Option(
-        "--fail-fast", metavar="", rich_help_panel=FOLDERS, help="Stop at the first failure, instead of going on."
+        "--fail-fast", metavar="", rich_help_panel=FOLDERS, help="Stop at the first failure instead of going on."
     ),
 ]
 ReportFile = Annotated[
     str | None,
     typer.Option(
         "--report", metavar="FILE.csv|.json", rich_help_panel=REPORT, show_default=False,
-        help="Write what came of each file there.",
+        help="Write the outcome of each file to a table or to JSON.",
     ),
 ]  # fmt: skip
+TablesOf = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="NAME|FILE", rich_help_panel=COMPUTE, show_default=False,
+        help="A model whose entropy tables are used too; needed where the file's own aren't installed.",
+    ),
+]  # fmt: skip
+Deep = Annotated[bool, typer.Option("--deep", metavar="", help="Decode all codes too; needs entropy tables, no model.")]
+Kept = Annotated[int, typer.Option("-n", "--layers", metavar="N", min=1, help="Layers to keep.")]

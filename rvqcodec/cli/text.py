@@ -6,6 +6,9 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 
+from rvqcodec.errors import OutputError
+from rvqcodec.formats.files import writing
+
 
 def printable(text: str) -> str:
     """Return text on one line: control characters and bytes that aren't UTF-8 become escapes."""
@@ -25,6 +28,27 @@ def shown(name: str, stream: str) -> str:
 def say(line: str) -> None:
     """Print a line on stderr."""
     print(line, file=sys.stderr, flush=True)
+
+
+def print_result(text: str) -> None:
+    """Print a line on standard output.
+
+    Raises:
+        OutputError: It can't be written.
+    """
+    try:
+        with writing():
+            print(text, flush=True)
+    except OutputError:
+        forget_stdout()
+        raise
+
+
+def forget_stdout() -> None:
+    """Let the interpreter's last flush, to a closed pipe or a full disk, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, sys.stdout.fileno())
+    os.close(nowhere)
 
 
 def print_error(name: str, problem: str, hint: str = "") -> None:

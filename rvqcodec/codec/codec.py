@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,7 @@ class Codec:
     Args:
         model: A model of some family (`models.family.Family`), on its device.
         name: The name under which the model is known; it goes into the files.
+        path: The weights file, beside which its entropy tables and networks lie; None where there is none.
 
     Raises:
         ModelError: Its blocks overlap, or have factors.
@@ -40,7 +42,7 @@ class Codec:
         batcher: Gathers windows on a GPU, or None.
     """
 
-    def __init__(self, model: Any, name: str = "unnamed") -> None:
+    def __init__(self, model: Any, name: str = "unnamed", path: Path | None = None) -> None:
         traits: Traits = model.traits
         if traits.levels == "factor" or traits.block_step != traits.block_size:
             raise ModelError(
@@ -48,6 +50,7 @@ class Codec:
             )
         self.model = model
         self.name = name
+        self.path = path
         self.traits = traits
         self.fingerprint: str = model.fingerprint
         self.device: torch.device = next(iter(model.state_dict().values())).device

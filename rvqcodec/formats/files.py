@@ -13,7 +13,7 @@ from typing import BinaryIO
 
 from rvqcodec.errors import OutputError
 
-OVERWRITE_HINT = "-f overwrites it"
+OVERWRITE_HINT = "overwrite=True replaces it"
 
 _WRITE_ERRORS = frozenset(
     number for name in ("ENOSPC", "EDQUOT", "EFBIG", "EROFS") if (number := getattr(errno, name, None)) is not None
@@ -90,8 +90,8 @@ class Output:
             OutputError: It can't be written, or the output appeared meanwhile.
         """
         if self.is_special:
-            with writing(), self.target.open("wb") as file:
-                yield file
+            with writing(), self.target.open("wb") as device:
+                yield device
             return
         final = self.target.resolve()
         with writing():
@@ -131,7 +131,7 @@ def _full_disks() -> Iterator[None]:
 
 def same_file_error() -> OutputError:
     """Return the refusal of an output that would destroy its input."""
-    return OutputError("the output is the input itself", "name another output with -o")
+    return OutputError("the output is the input itself", "name another target")
 
 
 def is_special(path: Path) -> bool:
@@ -188,7 +188,8 @@ def remove_leftover(target: Path) -> None:
 def _create(temporary: Path) -> BinaryIO:
     """Create the temporary file anew and return it, open."""
     temporary.unlink(missing_ok=True)
-    return open(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0), 0o666), "w+b")
+    flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(temporary, flags, 0o666), "w+b")
 
 
 def _is_ours(file: BinaryIO, temporary: Path) -> bool:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from rvqcodec.encoded import LEVELS, MAX_FRAMES_PER_BLOCK, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, Signal
-from rvqcodec.errors import ModelError
+from rvqcodec.errors import ArgumentError, ModelError
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -137,7 +137,7 @@ class Traits:
             ValueError: `n_layers` is out of range.
         """
         if not 1 <= n_layers <= self.n_layers:
-            raise ValueError(f"{n_layers} layers: the model {model} has 1 to {self.n_layers}")
+            raise ArgumentError(f"the model {model} has 1 to {self.n_layers} layers", {"n_layers": n_layers})
         whole = Signal(
             model=model,
             fingerprint=fingerprint,

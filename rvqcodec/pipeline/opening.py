@@ -1,90 +1,146 @@
-"""Opens what is read and written: paths, whole or not at all, and streams such as standard input and output."""
+"""Opens what is read and written, each once: paths, and streams such as standard input and output."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import BinaryIO
 
-from rvqcodec.encoded import Signal
 from rvqcodec.errors import AudioError
-from rvqcodec.formats.audio.pcm import SampleFormat
-from rvqcodec.formats.audio.writer import AudioWriter, open_writer
-from rvqcodec.formats.files import atomic_output, check_output, is_special
+from rvqcodec.formats.audio.provenance import PIECE_BYTES, Provenance, file_provenance
+from rvqcodec.formats.files import Output
+from rvqcodec.formats.rvq.header import Header
+from rvqcodec.formats.rvq.stream import RvqReader, Tail
 
 Place = Path | str | BinaryIO
-WIDENED = {
-    SampleFormat.UNKNOWN: SampleFormat.S16,
-    SampleFormat.U8: SampleFormat.S16,
-    SampleFormat.F64: SampleFormat.F32,
-}
+Target = Output | BinaryIO
 
 
-def open_output(stack: ExitStack, source: Place | None, target: Place, overwrite: bool) -> BinaryIO:
-    """Return the stream to write to: the target itself, or a temporary file that becomes it when all went well."""
-    if not isinstance(target, (str, Path)):
-        return target
-    check_output(Path(source) if isinstance(source, (str, Path)) else None, Path(target), overwrite=overwrite)
-    return stack.enter_context(stack.enter_context(atomic_output(Path(target), overwrite=overwrite)).open("wb"))
+class Opened:
+    """An .rvq file that is opened once and handed on from the plan to the work: its header, what stands at its end, its hash.
 
-
-def open_rvq(stack: ExitStack, source: Place) -> BinaryIO:
-    """Return the stream to read from.
+    Args:
+        file: At its start; a pipe may still grow.
 
     Raises:
-        AudioError: There is no such file, or it can't be read.
+        FormatError: The signature or the header isn't whole.
     """
-    if not isinstance(source, (str, Path)):
-        return source
-    try:
-        return stack.enter_context(Path(source).open("rb"))
-    except OSError as error:
-        raise AudioError((error.strerror or str(error)).lower()) from error
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+        self.reader = RvqReader(file)
+        self._tail: Tail | None = None
+        self._provenance: Provenance | None = None
+
+    @property
+    def header(self) -> Header:
+        """The file's header."""
+        return self.reader.header
+
+    @property
+    def tail(self) -> Tail | None:
+        """What stands after the chunks, or None of a pipe, which tells it last; what follows is read from the first chunk.
+
+        Raises:
+            FormatError: It is damaged or missing.
+        """
+        if self._tail is None and self.file.seekable():
+            self._tail = self.reader.read_tail()
+            self.reader.rewind()
+        return self._tail
+
+    def provenance(self) -> Provenance:
+        """Return size and hash of a file that can seek, taken once; its position stays.
+
+        Raises:
+            AudioError: It can't be read.
+        """
+        if self._provenance is None:
+            try:
+                self._provenance = file_provenance(self.file)
+            except OSError as error:
+                raise read_error(error) from error
+        return self._provenance
+
+    def rewound(self) -> BinaryIO:
+        """Return a file that can seek, at its start."""
+        self.file.seek(0)
+        return self.file
 
 
 @contextmanager
-def open_audio_output(
-    target: Place,
-    signal: Signal,
-    *,
-    sample_rate: int,
-    sample_format: SampleFormat | None,
-    start: int,
-    n_samples: int | None,
-    tags: Mapping[str, str],
-    overwrite: bool,
-) -> Iterator[tuple[AudioWriter, Path | None]]:
-    """Yield what writes audio, and the temporary path that becomes the target when all went well; None for streams.
+def open_rvq(source: Place, *, seekable: bool = False) -> Iterator[Opened]:
+    """Open an .rvq file for reading.
 
     Args:
-        target: A file, whose suffix chooses the container, or a stream, which gets WAV.
-        signal: What is decoded.
-        sample_rate: Of the output, Hz.
-        sample_format: Of the output; None takes the source's, 16 bit where it had less or was lossy.
-        start: First source sample.
-        n_samples: Samples per channel to come, or None where it isn't known.
-        tags: For streams, which carry them before the samples; files get theirs when they are whole.
-        overwrite: Whether an existing target is replaced.
+        source: A file, or a stream, which stays open.
+        seekable: Whether a stream that can't seek is read by way of a temporary file.
 
     Raises:
-        OutputError: The target exists, can't be written, or can't hold the audio.
+        AudioError: There is no such file, or it can't be read.
+        FormatError: It isn't an .rvq file, or its header is damaged.
     """
-    source_format = SampleFormat(signal.sample_format)
     with ExitStack() as stack:
-        path, suffix = None, None
-        if isinstance(target, (str, Path)):
-            suffix = Path(target).suffix
-            target = stack.enter_context(atomic_output(Path(target), overwrite=overwrite))
-            path = None if is_special(target) else target
-        writer = open_writer(
-            target,
-            sample_rate=sample_rate,
-            channels=signal.channels,
-            sample_format=sample_format or WIDENED.get(source_format, source_format),
-            n_samples=n_samples,
-            suffix=suffix,
-            first_sample=signal.scaled(start, sample_rate),
-            tags=tags if path is None else None,
-        )
-        yield stack.enter_context(writer), path
+        file = _opened(stack, Path(source)) if isinstance(source, (str, Path)) else source
+        yield Opened(_spooled(stack, file) if seekable and not _is_file(file) else file)
+
+
+def _opened(stack: ExitStack, path: Path) -> BinaryIO:
+    try:
+        return stack.enter_context(path.open("rb"))
+    except OSError as error:
+        raise read_error(error) from error
+
+
+def _is_file(file: BinaryIO) -> bool:
+    """Tell whether a stream has a descriptor and can seek, as memory maps need it."""
+    try:
+        return file.fileno() >= 0 and file.seekable()
+    except OSError:
+        return False
+
+
+def _spooled(stack: ExitStack, source: BinaryIO) -> BinaryIO:
+    """Return a temporary file without a name that holds all of a stream."""
+    try:
+        copy = stack.enter_context(tempfile.TemporaryFile())  # noqa: SIM115 - the stack closes it
+        while piece := source.read(PIECE_BYTES):
+            copy.write(piece)
+        copy.seek(0)
+    except OSError as error:
+        raise AudioError(f"the input cannot be kept in a temporary file: {reason_of(error)}", "set TMPDIR") from error
+    return copy
+
+
+def read_error(error: OSError) -> AudioError:
+    """Return the AudioError that says plainly why an input can't be read."""
+    return AudioError(reason_of(error))
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says of a failure, in the manner of our messages."""
+    return (error.strerror or str(error)).lower()
+
+
+def output_at(target: Place, source: Place | None, *, overwrite: bool) -> Target:
+    """Return an output, refused here where it may not be written, or the stream that was given.
+
+    Raises:
+        OutputError: The target is the source, is a folder, exists without `overwrite`, or its folder doesn't exist.
+    """
+    if not isinstance(target, (str, Path)):
+        return target
+    path = Path(source) if isinstance(source, (str, Path)) else None
+    return Output(Path(target), source=path, overwrite=overwrite)
+
+
+def opened_output(target: Target) -> AbstractContextManager[BinaryIO]:
+    """Return the context in which an output is written; what becomes a file gets its name when the block ends well."""
+    return target.open() if isinstance(target, Output) else nullcontext(target)
+
+
+def is_new_file(target: Target) -> bool:
+    """Tell whether an output is a file that gets its name when it is whole, rather than a stream, a pipe or a device."""
+    return isinstance(target, Output) and not target.is_special

@@ -11,41 +11,52 @@ from rvqcodec.formats.entropy.network import EntropyNetwork, LayerNetwork
 from rvqcodec.formats.entropy.payload import StaticTables
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.weights.networks import read_network
-from rvqcodec.weights.registry import ModelFile, list_models
+from rvqcodec.weights.registry import ModelFile, list_models, read_model_file
 from rvqcodec.weights.tables import read_tables
 
 
-def tables_to_write(fingerprint: str, entropy: str) -> Tables:
+def tables_to_write(fingerprint: str, entropy: str, weights: Path | None = None) -> Tables:
     """Return what a writer may use of a model: its static tables, and the newest of its networks.
 
     Args:
         fingerprint: Of the model.
         entropy: A mode's name, or "auto".
+        weights: The model's weights file, beside which they are looked for first.
 
     Raises:
         ModelError: The mode needs what the model doesn't have.
     """
-    model = next((model for model in list_models() if model.fingerprint == fingerprint), None)
+    model = next((model for model in _models(weights) if model.fingerprint == fingerprint), None)
     static = _static(model) if model is not None and entropy in ("auto", "static", "counts") else None
     network = _newest(model) if model is not None and entropy in ("auto", "network") else None
     if (entropy == "static" and static is None) or (entropy == "network" and network is None):
         kind = "static entropy tables" if entropy == "static" else "entropy network"
-        raise ModelError(f"there is no {kind} for the model {fingerprint}", "--entropy auto does without")
+        raise ModelError(f"there is no {kind} for the model {fingerprint}", "entropy='auto' does without")
     return Tables(static=static, network=network)
 
 
-def tables_for(header: Header) -> Tables:
-    """Return the entropy tables and the network that a file may use, as far as they are at hand."""
-    wanted = [name for name in header.table_ids if name != NO_TABLES]
-    models = list_models() if wanted else []
-    static = [found for model in models if (found := _static(model)) is not None and found.id in wanted]
-    networks = [found for model in models for found in map(load_network, model.network_paths) if found.id in wanted]
+def tables_for(header: Header, weights: Path | None = None) -> Tables:
+    """Return the entropy tables and the network that a file may use, as far as they are at hand.
+
+    Args:
+        header: The file's.
+        weights: A weights file, beside which they are looked for first.
+    """
+    named = [name for name in header.table_ids if name != NO_TABLES]
+    models = _models(weights) if named else []
+    static = [found for model in models if (found := _static(model)) is not None and found.id in named]
+    networks = [found for model in models for found in map(load_network, model.network_paths) if found.id in named]
     known = {*(found.id for found in static), *(found.id for found in networks)}
     return Tables(
         static=static[0] if static else None,
         network=networks[0] if networks else None,
         absent=tuple(NO_TABLES if name in known else name for name in header.table_ids),
     )
+
+
+def _models(weights: Path | None) -> list[ModelFile]:
+    """Return the model in a weights file, then all that are at hand."""
+    return [*([] if weights is None else [read_model_file(weights)]), *list_models()]
 
 
 def load_network(path: Path) -> EntropyNetwork:

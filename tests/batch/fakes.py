@@ -11,8 +11,8 @@ from pathlib import Path
 from rvqcodec.batch.job import Done, Job
 from rvqcodec.batch.work import Settings
 from rvqcodec.errors import AudioError
-from rvqcodec.formats.files import atomic_output
-from rvqcodec.pipeline.coding import Result
+from rvqcodec.formats.files import Output
+from rvqcodec.pipeline.result import Result
 
 RESULT = Result(
     duration_s=1.0,
@@ -35,14 +35,14 @@ class FakeWork:
     def threaded(self, n_threads):
         return self
 
-    def run(self, job, codecs, progress, streams=()):
+    def run(self, job, codecs, progress):
         name = Path(job.source).name
         if "missing" in name:
             raise AudioError("no such file")
         if "bug" in name:
             raise KeyError(name)
-        with atomic_output(Path(job.target), overwrite=True) as path:
-            path.write_text(name)
+        with Output(Path(job.target), overwrite=True).open() as file:
+            file.write(name.encode())
             if "slow" in name:
                 time.sleep(30)
             if "deadly" in name or ("fatal" in name and not Path(job.source).exists()):
@@ -66,7 +66,7 @@ class Ear:
         if self._shock is not None and "slow" in job.source:
             raise self._shock
 
-    def progressed(self, job, seconds):
+    def progressed(self, job, seconds, total_s=None):
         pass
 
     def warned(self, job, text):

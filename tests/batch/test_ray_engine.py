@@ -135,9 +135,9 @@ FATES = """
 import json, sys
 from pathlib import Path
 from fakes import Ear, FakeWork, make_jobs
-from rvqcodec.batch.ray_engine import run_on_ray
+from rvqcodec.batch.engines import Ray
 ear = Ear(stop_at=sys.argv[3])
-run_on_ray(make_jobs(Path(sys.argv[2]), *sys.argv[4:]), FakeWork(), 2, ear, sys.argv[1])
+Ray(2, sys.argv[1]).run(make_jobs(Path(sys.argv[2]), *sys.argv[4:]), FakeWork(), ear)
 print(json.dumps({name: type(outcome).__name__ + ": " + str(outcome)[:60] for name, outcome in ear.outcomes.items()}))
 """
 

@@ -14,24 +14,27 @@ import pytest
 import soundfile as sf
 from fakes import Ear, FakeWork, make_jobs
 
-from rvqcodec.batch import together, work
+from rvqcodec.batch.coding import DecodeWork, EncodeWork
+from rvqcodec.batch.engines import Gpu, Serial, gpu
+from rvqcodec.batch.engines.gpu import is_gpu
 from rvqcodec.batch.job import Done, Job
-from rvqcodec.batch.together import is_gpu, run_together
 from rvqcodec.batch.warned import warned
-from rvqcodec.batch.work import DecodeWork, EncodeWork, Settings, run_here
+from rvqcodec.batch.work import Settings
 from rvqcodec.codec.batching import Batcher
 from rvqcodec.errors import AudioError, BugError, DeviceError, FormatError
-from rvqcodec.formats.files import atomic_output
-from rvqcodec.pipeline.coding import DecodeOptions, EncodeOptions, load_codec
+from rvqcodec.formats.files import Output
+from rvqcodec.pipeline import coding
+from rvqcodec.pipeline.coding import load_codec
+from rvqcodec.pipeline.options import DecodeOptions, EncodeOptions
 from rvqcodec.pipeline.stored import read_encoded
 
 
 def test_every_job_is_done_once_and_as_one_after_the_other(tmp_path):
     jobs = make_jobs(tmp_path, *(f"{i:02}" for i in range(30)), "missing", "bug")
     one, many = Ear(), Ear()
-    run_here(jobs, FakeWork(), one)
+    Serial().run(jobs, FakeWork(), one)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    run_together(jobs, FakeWork(), 5, many)
+    Gpu(5).run(jobs, FakeWork(), many)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert sorted(many.outcomes) == sorted(one.outcomes) == sorted(many.begun)
     assert isinstance(many.outcomes["missing"], AudioError) and isinstance(many.outcomes["bug"], BugError)
@@ -40,7 +43,7 @@ def test_every_job_is_done_once_and_as_one_after_the_other(tmp_path):
 
 def test_failures_and_interrupts_end_it(tmp_path):
     ear = Ear(stop_at="missing")
-    run_together(make_jobs(tmp_path, "missing", *map(str, range(400))), FakeWork(), 2, ear)
+    Gpu(2).run(make_jobs(tmp_path, "missing", *map(str, range(400))), FakeWork(), ear)
     assert len(ear.outcomes) < 400 and threading.active_count() == 1
 
     class Shocked(Ear):
@@ -48,15 +51,15 @@ def test_failures_and_interrupts_end_it(tmp_path):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run_together(make_jobs(tmp_path, *map(str, range(400))), FakeWork(), 2, Shocked())
+        Gpu(2).run(make_jobs(tmp_path, *map(str, range(400))), FakeWork(), Shocked())
     assert not list(tmp_path.glob(".*")) and threading.active_count() == 1
 
 
 @pytest.mark.skipif(os.name != "posix", reason="other systems have no such signals")
 def test_ctrl_c_ends_it_while_files_are_at_work(tmp_path, monkeypatch):
     class Interrupted(FakeWork):
-        def run(self, job, codecs, progress, streams=()):
-            with atomic_output(Path(job.target), overwrite=True):
+        def run(self, job, codecs, progress):
+            with Output(Path(job.target), overwrite=True).open():
                 os.kill(os.getpid(), signal.SIGINT)
                 deadline = time.monotonic() + 30
                 while time.monotonic() < deadline:
@@ -67,14 +70,14 @@ def test_ctrl_c_ends_it_while_files_are_at_work(tmp_path, monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a background shell may have it ignored
     try:
         with pytest.raises(KeyboardInterrupt):
-            run_together(make_jobs(tmp_path, "a", "b"), Interrupted(), 1, Ear())
+            Gpu(1).run(make_jobs(tmp_path, "a", "b"), Interrupted(), Ear())
     finally:
         signal.signal(signal.SIGINT, before)
     assert not list(tmp_path.iterdir()) and threading.active_count() == 1
 
 
 def test_nothing_to_do_is_done(tmp_path):
-    run_together([], FakeWork(), 0, Ear())
+    Gpu(0).run([], FakeWork(), Ear())
 
 
 def test_warnings_go_to_the_thread_that_caused_them():
@@ -124,7 +127,7 @@ class Warned(Ear):
         self.warnings = []
         self.thread = threading.get_ident()
 
-    def progressed(self, job, seconds):
+    def progressed(self, job, seconds, total_s=None):
         assert threading.get_ident() == self.thread and job.source.rsplit("/")[-1] in self.begun
 
     def warned(self, job, text):
@@ -135,11 +138,11 @@ class Warned(Ear):
 def test_files_in_common_batches_are_as_files_alone(sounds, batching, monkeypatch):
     settings, fast = Settings(device="cpu"), EncodeOptions(n_layers=2, effort="fast")
     encode, decode = EncodeWork(settings=settings, options=fast), DecodeWork(settings=settings, options=DecodeOptions())
-    run_here(jobs_in(sounds, ".wav", ".rvq"), encode, Ear())
-    run_here(jobs_in(sounds, ".rvq", ".aiff"), decode, Ear())
-    monkeypatch.setattr(work, "load_codec", lambda *_: batching)
+    Serial().run(jobs_in(sounds, ".wav", ".rvq"), encode, Ear())
+    Serial().run(jobs_in(sounds, ".rvq", ".aiff"), decode, Ear())
+    monkeypatch.setattr(coding, "load", lambda *_: batching)
     ear = Warned()
-    run_together(jobs_in(sounds, ".wav", ".2.rvq"), encode, 0, ear)
+    Gpu(0).run(jobs_in(sounds, ".wav", ".2.rvq"), encode, ear)
     assert len(ear.outcomes) == 5 and all(isinstance(outcome, Done) for outcome in ear.outcomes.values())
     assert ear.warnings == [("4.wav", "the WAV is cut off")]
     for job in jobs_in(sounds, ".wav", ".2.rvq"):
@@ -148,7 +151,7 @@ def test_files_in_common_batches_are_as_files_alone(sounds, batching, monkeypatc
         assert not one.codes.size or (one.codes == other.codes).mean() > 0.99
         (sounds / job.target).unlink()
     ear = Warned()
-    run_together(jobs_in(sounds, ".rvq", ".2.aiff"), decode, 2, ear)
+    Gpu(2).run(jobs_in(sounds, ".rvq", ".2.aiff"), decode, ear)
     assert len(ear.outcomes) == 5 and all(isinstance(outcome, Done) for outcome in ear.outcomes.values())
     for path in sounds.glob("?.aiff"):
         one, other = sf.read(path)[0], sf.read(path.with_suffix(".2.aiff"))[0]
@@ -156,16 +159,16 @@ def test_files_in_common_batches_are_as_files_alone(sounds, batching, monkeypatc
 
 
 def test_one_bad_file_costs_no_other(sounds, batching, monkeypatch):
-    monkeypatch.setattr(work, "load_codec", lambda *_: batching)
+    monkeypatch.setattr(coding, "load", lambda *_: batching)
     (sounds / "2.wav").write_bytes(b"not audio")
     options = EncodeOptions(n_layers=2, effort="fast")
     ear = Ear()
-    run_together(jobs_in(sounds, ".wav", ".rvq"), EncodeWork(settings=Settings(), options=options), 0, ear)
+    Gpu(0).run(jobs_in(sounds, ".wav", ".rvq"), EncodeWork(settings=Settings(), options=options), ear)
     assert {name for name, outcome in ear.outcomes.items() if isinstance(outcome, AudioError)} == {"2.wav"}
     whole = (sounds / "0.rvq").read_bytes()
     (sounds / "0.rvq").write_bytes(whole[:100] + bytes(200) + whole[300:])
     ear = Ear()
-    run_together(jobs_in(sounds, ".rvq", ".aiff"), DecodeWork(settings=Settings(), options=DecodeOptions()), 0, ear)
+    Gpu(0).run(jobs_in(sounds, ".rvq", ".aiff"), DecodeWork(settings=Settings(), options=DecodeOptions()), ear)
     assert {name for name, outcome in ear.outcomes.items() if isinstance(outcome, FormatError)} == {"0.rvq"}
     assert sorted(path.name for path in sounds.glob("*.aiff")) == ["1.aiff", "3.aiff", "4.aiff"]
     assert not list(sounds.glob(".*"))
@@ -175,11 +178,11 @@ def test_a_device_that_fails_is_told_for_each_file(sounds, batching, monkeypatch
     def fail(*_):
         raise DeviceError("the device failed")
 
-    monkeypatch.setattr(work, "load_codec", lambda *_: batching)
+    monkeypatch.setattr(coding, "load", lambda *_: batching)
     monkeypatch.setattr(batching, "encode_windows", fail)
     ear = Ear()
     options = EncodeOptions(n_layers=2, effort="fast")
-    run_together(jobs_in(sounds, ".wav", ".rvq"), EncodeWork(settings=Settings(), options=options), 0, ear)
+    Gpu(0).run(jobs_in(sounds, ".wav", ".rvq"), EncodeWork(settings=Settings(), options=options), ear)
     failed = {name for name, outcome in ear.outcomes.items() if isinstance(outcome, DeviceError)}
     assert failed == {"0.wav", "1.wav", "2.wav", "4.wav"}, "3.wav has no window"
     assert [path.name for path in sounds.iterdir() if path.suffix != ".wav"] == ["3.rvq"]
@@ -187,13 +190,13 @@ def test_a_device_that_fails_is_told_for_each_file(sounds, batching, monkeypatch
 
 def test_an_interrupt_in_the_midst_of_files_leaves_nothing_half_written(sounds, batching, monkeypatch):
     class Shocked(Ear):
-        def progressed(self, job, seconds):
+        def progressed(self, job, seconds, total_s=None):
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(work, "load_codec", lambda *_: batching)
+    monkeypatch.setattr(coding, "load", lambda *_: batching)
     options = EncodeOptions(n_layers=2, effort="fast", chunk_s=1)
     with pytest.raises(KeyboardInterrupt):
-        run_together(jobs_in(sounds, ".wav", ".rvq"), EncodeWork(settings=Settings(), options=options), 0, Shocked())
+        Gpu(0).run(jobs_in(sounds, ".wav", ".rvq"), EncodeWork(settings=Settings(), options=options), Shocked())
     assert not list(sounds.glob(".*"))
     for path in sounds.glob("*.rvq"):
         read_encoded(path)
@@ -201,6 +204,6 @@ def test_an_interrupt_in_the_midst_of_files_leaves_nothing_half_written(sounds, 
 
 def test_devices(tmp_path, monkeypatch):
     assert is_gpu("cuda:1") and is_gpu("mps") and not is_gpu("cpu")
-    monkeypatch.setattr(together, "DEVICE_FILES", (str(tmp_path / "absent"),))
+    monkeypatch.setattr(gpu, "DEVICE_FILES", (str(tmp_path / "absent"),))
     monkeypatch.setitem(sys.modules, "torch", None)
     assert not is_gpu("auto"), "torch isn't imported where the system shows no GPU"

@@ -7,9 +7,9 @@ import multiprocessing
 import pytest
 from fakes import Ear, FakeWork, make_jobs
 
+from rvqcodec.batch.engines import Processes, Serial
+from rvqcodec.batch.engines.processes import MAX_GROUP_FILES, grouped, worth_of_workers
 from rvqcodec.batch.job import Done
-from rvqcodec.batch.work import run_here
-from rvqcodec.batch.workers import MAX_GROUP_FILES, grouped, run_in_workers, worth_of_workers
 from rvqcodec.errors import AudioError, BugError, DeviceError
 
 
@@ -20,9 +20,9 @@ def outputs(folder):
 def test_every_job_is_done_once_and_as_in_one_process(tmp_path):
     jobs = make_jobs(tmp_path, *(f"{i:02}" for i in range(20)), "missing")
     one, many = Ear(), Ear()
-    run_here(jobs, FakeWork(), one)
+    Serial().run(jobs, FakeWork(), one)
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    run_in_workers(jobs, FakeWork(), 2, many)
+    Processes(2).run(jobs, FakeWork(), many)
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
     assert sorted(many.outcomes) == sorted(one.outcomes) == sorted(many.begun)
     assert isinstance(many.outcomes["missing"], AudioError) and many.outcomes["missing"].message == "no such file"
@@ -31,7 +31,7 @@ def test_every_job_is_done_once_and_as_in_one_process(tmp_path):
 
 def test_a_lost_worker_costs_the_file_it_was_at(tmp_path):
     ear = Ear()
-    run_in_workers(make_jobs(tmp_path, "a", "deadly", "fatal", "b", "c"), FakeWork(), 2, ear)
+    Processes(2).run(make_jobs(tmp_path, "a", "deadly", "fatal", "b", "c"), FakeWork(), ear)
     assert {name for name, outcome in ear.outcomes.items() if isinstance(outcome, Done)} == {"a", "fatal", "b", "c"}
     assert isinstance(ear.outcomes["deadly"], DeviceError) and "killed by signal 9" in str(ear.outcomes["deadly"])
     assert ear.begun.count("deadly") == ear.begun.count("fatal") == 2
@@ -40,14 +40,14 @@ def test_a_lost_worker_costs_the_file_it_was_at(tmp_path):
 
 def test_the_first_failure_can_end_the_run(tmp_path):
     ear = Ear(stop_at="missing")
-    run_in_workers(make_jobs(tmp_path, "missing", *map(str, range(40))), FakeWork(), 2, ear)
+    Processes(2).run(make_jobs(tmp_path, "missing", *map(str, range(40))), FakeWork(), ear)
     assert len(ear.outcomes) < 40 and not multiprocessing.active_children()
 
 
 @pytest.mark.parametrize("n_workers", [0, 2])
 def test_a_bug_is_told_and_the_rest_goes_on(tmp_path, n_workers):
     ear, jobs = Ear(), make_jobs(tmp_path, "bug", "a")
-    run_in_workers(jobs, FakeWork(), n_workers, ear) if n_workers else run_here(jobs, FakeWork(), ear)
+    Processes(n_workers).run(jobs, FakeWork(), ear) if n_workers else Serial().run(jobs, FakeWork(), ear)
     assert isinstance(ear.outcomes["a"], Done) and isinstance(ear.outcomes["bug"], BugError)
     assert "KeyError" in ear.outcomes["bug"].message and "Traceback" in ear.outcomes["bug"].trace
     assert not multiprocessing.active_children()
@@ -55,7 +55,7 @@ def test_a_bug_is_told_and_the_rest_goes_on(tmp_path, n_workers):
 
 def test_an_interrupt_leaves_nothing_half_written(tmp_path):
     with pytest.raises(KeyboardInterrupt):
-        run_in_workers(make_jobs(tmp_path, "slow", "a"), FakeWork(), 1, Ear(shock=KeyboardInterrupt()))
+        Processes(1).run(make_jobs(tmp_path, "slow", "a"), FakeWork(), Ear(shock=KeyboardInterrupt()))
     assert not [name for name in outputs(tmp_path) if name != "a.out"] and not multiprocessing.active_children()
 
 

@@ -21,10 +21,10 @@ def drawn(monkeypatch, n_jobs, duration_s=None):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
     jobs = [Job(source=f"in/\x1b{i}.wav", target=f"{i}.rvq", n_bytes=10) for i in range(n_jobs)]
-    with Report().bar(jobs, duration_s) as bar:
+    with Report().bar(jobs) as bar:
         for job in jobs:
             bar.started(job)
-            bar.progressed(job, 61.0)
+            bar.progressed(job, 61.0, duration_s)
             if n_jobs > 1 and job is not jobs[-1]:
                 bar.finished(job, AudioError("broken"))
     return terminal.getvalue()
@@ -43,6 +43,6 @@ def test_a_single_file_is_shown_by_its_seconds(monkeypatch):
 def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
     terminal = io.StringIO()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with Report().bar([], None) as bar:
+    with Report().bar([]) as bar:
         bar.started(Job(source="a", target="b"))
     assert terminal.getvalue() == "" and not Report(quiet=1).draws_bars

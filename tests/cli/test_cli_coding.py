@@ -9,8 +9,8 @@ import pytest
 import soundfile as sf
 from tones import glide
 
-from rvqcodec.batch.together import run_together
-from rvqcodec.cli import coding
+from rvqcodec.batch import engines
+from rvqcodec.batch.engines import Gpu
 
 LINE = re.compile(
     r"a\.wav -> a\.rvq  0:01\.2  3 layers  3\.0 kbps nominal, \d+\.\d kbps on disk  [\d.]+ K?B  [\d.e+]+ x real time\n"
@@ -91,12 +91,13 @@ def test_a_failure_leaves_nothing(here, rvq, coded):
 def test_a_gpu_gets_files_side_by_side_and_pipes_one_by_one(here, rvq, wav, monkeypatch):
     taken = []
 
-    def note(jobs, work, n_files, listener):
-        taken.append((len(jobs), n_files))
-        run_together(jobs, work, n_files, listener)
+    class Noted(Gpu):
+        def run(self, jobs, work, listener):
+            taken.append((len(jobs), self.n_files))
+            super().run(jobs, work, listener)
 
-    monkeypatch.setattr(coding, "is_gpu", lambda device: device == "cpu")
-    monkeypatch.setattr(coding, "run_together", note)
+    monkeypatch.setattr(engines, "is_gpu", lambda device: device == "cpu")
+    monkeypatch.setattr(engines, "Gpu", Noted)
     fast = ("-n", "1", "--effort", "fast", "--device", "cpu")
     (here / "b.wav").write_bytes(wav.read_bytes())
     assert rvq("encode", "a.wav", *fast).status == 0 and taken == [(1, 0)]

@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-from rvqcodec.cli import entry
-from rvqcodec.cli.entry import status_of
+from rvqcodec.cli.errors import BUG, BUG_HINT, status_of
 from rvqcodec.cli.text import format_size, format_table, printable
 from rvqcodec.errors import AudioError, DeviceError, TruncatedError
 
@@ -19,7 +18,7 @@ SESSIONS = [
     ("encode a.wav --layers 25", 2, "rvq: --layers 25: the model rvq48 has 1 to 24 layers\n"),
     ("encode a.wav --layers 0", 2, "rvq: --layers 0: the model rvq48 has 1 to 24 layers\n"),
     ("encode a.wav --layers -1", 2, "rvq: --layers -1: the model rvq48 has 1 to 24 layers\n"),
-    ("encode a.wav --bitrate nan", 2, "rvq: nan is not a bitrate in kbps\n"),
+    ("encode a.wav --bitrate nan", 2, "rvq: --bitrate nan: expected a bitrate above 0 kbps\n"),
     ("encode a.wav --chunk 164", 2, "rvq: --chunk 164: a chunk has 1 to 163 seconds\n"),
     (
         "encode a.wav --device gpu",
@@ -31,7 +30,7 @@ SESSIONS = [
     (
         "encode a.wav -c --json",
         2,
-        "rvq: --json and the output both want standard output\nhint: name the output with -o FILE\n",
+        "rvq: --json and the output both go to standard output\nhint: name the output with -o FILE\n",
     ),
     ("encode - out.rvq --rm", 2, "rvq: --rm needs files on both sides\n"),
     ("encode absent.wav", 4, "rvq: absent.wav: no such file\n"),
@@ -59,7 +58,11 @@ SESSIONS = [
         2,
         "rvq: info reads the end of a file, which standard input doesn't have\nhint: name a file\n",
     ),
-    ("trim a.rvq -n 3", 2, "rvq: one input and one output are wanted\nhint: name the output with -o OUT.rvq\n"),
+    (
+        "trim a.rvq -n 3",
+        2,
+        "rvq: no output is named\nhint: name it with -o OUT.rvq, or with -o DIR for several inputs\n",
+    ),
 ]
 
 
@@ -123,8 +126,8 @@ def test_a_bug_asks_for_a_report(rvq, monkeypatch, debug):
 
     monkeypatch.setattr("rvqcodec.cli.app.run", fail)
     result = rvq("info", "x", *["--debug"] * debug)
-    assert result.status == entry.BUG
-    assert result.err.endswith("rvq: internal error: RuntimeError: odd\nhint: " + entry.BUG_HINT + "\n")
+    assert result.status == BUG
+    assert result.err.endswith("rvq: internal error: RuntimeError: odd\nhint: " + BUG_HINT + "\n")
     assert ("Traceback" in result.err) == debug
 
 
@@ -132,7 +135,7 @@ def test_an_interrupt_is_130(rvq, monkeypatch):
     def stop(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("rvqcodec.cli.inspect.info", stop)
+    monkeypatch.setattr("rvqcodec.cli.stored.info", stop)
     assert rvq("info", "x").status == 130
 
 

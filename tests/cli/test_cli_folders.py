@@ -16,8 +16,9 @@ import pytest
 import soundfile as sf
 from tones import glide
 
-from rvqcodec.cli.entry import UsageError
-from rvqcodec.cli.jobs import folders_of, plan_decode, plan_encode
+from rvqcodec.cli.errors import UsageError
+from rvqcodec.cli.inputs import folders_of
+from rvqcodec.cli.plan import plan_decode, plan_encode
 from rvqcodec.errors import AudioError, OutputError
 from rvqcodec.formats.audio.mark import read_mark
 from rvqcodec.formats.files import temporary_path
@@ -144,7 +145,9 @@ def test_decoded_files_are_resumed_by_their_mark(here, rvq, tree):
     assert rvq("encode", "in", "-o", "out", *FAST).status == 0
     assert rvq("decode", "out", "-o", "back").status == 0
     whole = files(here / "back")
-    assert read_mark(here / "back/a.wav") is not None and sf.info(here / "back/a.wav").frames == 2400
+    with (here / "back/a.wav").open("rb") as file:
+        assert read_mark(file) is not None
+    assert sf.info(here / "back/a.wav").frames == 2400
     damaged = bytearray(whole["a.wav"])
     damaged[100] ^= 1
     (here / "back/a.wav").write_bytes(damaged)

@@ -6,8 +6,8 @@ import os
 
 import pytest
 
-from rvqcodec.cli.entry import UsageError
-from rvqcodec.cli.jobs import plan_copy, plan_decode, plan_encode
+from rvqcodec.cli.errors import UsageError
+from rvqcodec.cli.plan import plan_copy, plan_decode, plan_encode
 from rvqcodec.errors import OutputError
 
 ENCODE = [

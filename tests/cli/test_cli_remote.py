@@ -17,8 +17,9 @@ from tones import glide
 from rvqcodec.batch.job import Done, Job
 from rvqcodec.batch.names import is_url, join, localized, parent, stem
 from rvqcodec.batch.remote import Handling, run_staged
-from rvqcodec.cli.entry import UsageError
-from rvqcodec.cli.jobs import Folders, plan_decode, plan_encode
+from rvqcodec.cli.errors import UsageError
+from rvqcodec.cli.inputs import Folders
+from rvqcodec.cli.plan import plan_decode, plan_encode
 from rvqcodec.errors import AudioError, OutputError
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed: pip install 'rvqcodec[test]'")

@@ -18,10 +18,10 @@ signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever nohup or a 
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 signal.signal(signal.SIGTERM, signal.SIG_DFL)
 from rvqcodec.cli import app, command
-from rvqcodec.formats.files import atomic_output
+from rvqcodec.formats.files import Output
 
 def run(_):
-    with atomic_output(Path("a.rvq"), overwrite=False):
+    with Output(Path("a.rvq")).open():
         os.kill(os.getpid(), int(sys.argv[1]))
         time.sleep(60)
 

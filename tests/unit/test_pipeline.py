@@ -13,7 +13,8 @@ from tiny import Pipe, same
 
 from rvqcodec.errors import ModelError
 from rvqcodec.formats.audio.tags import read_tags
-from rvqcodec.pipeline.coding import DecodeOptions, EncodeOptions, decode_file, encode_file
+from rvqcodec.pipeline.coding import decode_file, encode_file
+from rvqcodec.pipeline.options import DecodeOptions, EncodeOptions
 from rvqcodec.pipeline.stored import read_encoded, write_encoded
 
 RATE = 10_000
@@ -70,7 +71,7 @@ def test_a_start_past_the_end_is_refused_from_files_and_pipes(codec, coded, tmp_
     ],
 )  # fmt: skip
 def test_wrong_options_of_encode_are_value_errors(codec, coded, options):
-    with pytest.raises(ValueError, match=r"slow|bitrate|zip|chunk|5 layers|-1 threads"):
+    with pytest.raises(ValueError, match=r"slow|bitrate|zip|chunk|n_layers=5: the model|-1 threads"):
         encode_file(
             coded.with_suffix(".wav"), coded.with_name("b.rvq"), codec, EncodeOptions(**{"n_layers": 4, **options})
         )

@@ -172,6 +172,17 @@ def open_reader(source: Path | BinaryIO) -> AudioReader:
         return _open_stream(stack.enter_context(source.open("rb")), stack)
 
 
+def reader_of(file: BinaryIO) -> AudioReader:
+    """Return a reader of a file of the system's that is open already, from its start; the file stays open.
+
+    Raises:
+        AudioError: It is not audio, or has channels or a sample rate that are not supported.
+    """
+    with closing_on_error() as stack, _reading():
+        file.seek(0)
+        return _file_reader(file, stack)
+
+
 def _is_regular(path: Path) -> bool:
     """Tell a file from a pipe or a device.
 
@@ -187,8 +198,11 @@ def _is_regular(path: Path) -> bool:
 
 
 def _open_path(path: Path, stack: contextlib.ExitStack) -> AudioReader:
-    """Open a file once: samples, tags and hash all come from one descriptor."""
-    file = stack.enter_context(path.open("rb"))
+    return _file_reader(stack.enter_context(path.open("rb")), stack)
+
+
+def _file_reader(file: BinaryIO, stack: contextlib.ExitStack) -> AudioReader:
+    """Read samples, tags and hash from one descriptor."""
     hashed = stack.enter_context(BackgroundHash(file))
     stream = HashingReader(file)
     header = read_header(stream)

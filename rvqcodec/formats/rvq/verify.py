@@ -12,6 +12,7 @@ from rvqcodec.formats.entropy.layers import NOTHING, Tables
 from rvqcodec.formats.entropy.payload import Mode
 from rvqcodec.formats.rvq.header import MAJOR
 from rvqcodec.formats.rvq.stream import RvqReader, Tail
+from rvqcodec.times import kbps
 
 
 def verify(file: BinaryIO, tables: Tables = NOTHING, *, deep: bool = False) -> tuple[Tail, str]:
@@ -65,7 +66,7 @@ def summarize(file: BinaryIO) -> dict[str, Any]:
         "levels": signal.levels,
         "frame_rate": signal.model_sample_rate / signal.hop_length,
         "nominal_kbps": signal.nominal_bitrate / 1000,
-        "actual_kbps": size * 8 / duration / 1000 if duration else 0.0,
+        "actual_kbps": kbps(size, duration),
         "size_bytes": size,
         "entropy": [_mode_name(mode) for mode in range(8) if tail.end.modes >> mode & 1],
         "tables": list(reader.header.table_ids),

@@ -12,7 +12,7 @@ import os
 import signal
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection, wait
@@ -20,15 +20,14 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any, NoReturn
 
+from rvqcodec.batch.engines.lost import Losses, largest_first
 from rvqcodec.batch.job import Job, Listener
 from rvqcodec.batch.work import Codecs, Work, attempt
-from rvqcodec.errors import DeviceError
 from rvqcodec.formats.files import remove_leftover
 from rvqcodec.pipeline.coding import default_threads
 
 MAX_GROUP_FILES = 8
 MAX_GROUP_BYTES = 2 << 20
-MAX_ATTEMPTS = 2
 PROGRESS_S = 0.2
 PATIENCE_S = 20.0
 
@@ -50,13 +49,19 @@ def worth_of_workers(jobs: Sequence[Job], bytes_per_worker: int) -> int:
     return max(1, min(default_threads(), n_bytes // bytes_per_worker))
 
 
-def run_in_workers(jobs: Sequence[Job], work: Work, n_workers: int, listener: Listener) -> None:
-    """Do jobs in `n_workers` processes, the largest inputs first; the outputs are those of `run_here`, byte for byte."""
-    pool = _Pool(jobs, work.threaded(1), listener)
-    try:
-        pool.run(n_workers)
-    finally:
-        pool.stop()
+@dataclass(frozen=True, slots=True)
+class Processes:
+    """Jobs in `n_workers` processes, the largest inputs first."""
+
+    n_workers: int
+
+    def run(self, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
+        """Do all jobs, unless the listener wants no more."""
+        pool = _Pool(jobs, work.threaded(1), listener)
+        try:
+            pool.run(self.n_workers)
+        finally:
+            pool.stop()
 
 
 def grouped(jobs: Sequence[Job]) -> Iterator[list[Job]]:
@@ -77,9 +82,9 @@ class _Pool:
     """The parent's side."""
 
     def __init__(self, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
-        self._groups = grouped(sorted(jobs, key=lambda job: -job.n_bytes))
+        self._groups = grouped(largest_first(jobs))
         self._again: deque[Job] = deque()
-        self._attempts: Counter[Job] = Counter()
+        self._losses = Losses(listener)
         self._work = work
         self._listener = listener
         self._workers: list[_Worker] = []
@@ -108,7 +113,7 @@ class _Pool:
                 worker.process.join(max(0.0, deadline - time.monotonic()))
         finally:
             for worker in self._workers:
-                _bury(worker)
+                _discard(worker)
 
     def _start(self, group: list[Job]) -> None:
         ours, theirs = _spawn.Pipe()
@@ -123,7 +128,7 @@ class _Pool:
     def _send(self, worker: _Worker, group: list[Job]) -> None:
         worker.jobs.extend(group)
         with contextlib.suppress(OSError):  # a worker that is lost is met where it is heard
-            worker.connection.send(group)
+            worker.connection.send([(job, self._losses.is_again(job)) for job in group])
 
     def _next_group(self) -> list[Job]:
         return [self._again.popleft()] if self._again else next(self._groups, [])
@@ -137,7 +142,7 @@ class _Pool:
         if kind == "started":
             self._listener.started(worker.jobs[0])
         elif kind == "progress":
-            self._listener.progressed(worker.jobs[0], value)
+            self._listener.progressed(worker.jobs[0], *value)
         elif kind == "warning":
             self._listener.warned(worker.jobs[0], value)
         elif not self._listener.finished(worker.jobs.popleft(), value):
@@ -147,25 +152,23 @@ class _Pool:
         return True
 
     def _replace(self, worker: _Worker) -> bool:
-        """Bury a lost worker, and start another for what it leaves; return whether to go on."""
+        """Discard a lost worker, and start another for what it leaves; return whether to go on."""
         self._workers.remove(worker)
         worker.process.join(PATIENCE_S)
         lost, *rest = worker.jobs
-        _bury(worker)
+        _discard(worker)
         self._again.extend(rest)
-        self._attempts[lost] += 1
-        goes_on = True
-        if self._attempts[lost] < MAX_ATTEMPTS:
+        error = self._losses.add(lost, _ending(worker.process.exitcode))
+        if error is None:
             self._again.append(lost)
-        else:
-            problem = f"its worker process was lost {MAX_ATTEMPTS} times: {_ending(worker.process.exitcode)}"
-            goes_on = self._listener.finished(lost, DeviceError(problem, "fewer workers (-j) take less memory"))
-        if goes_on and (group := self._next_group()):
+        elif not self._listener.finished(lost, error):
+            return False
+        if group := self._next_group():
             self._start(group)
-        return goes_on
+        return True
 
 
-def _bury(worker: _Worker) -> None:
+def _discard(worker: _Worker) -> None:
     """Make sure that a worker has ended, and remove what it may have left."""
     if worker.process.is_alive():
         worker.process.kill()
@@ -214,9 +217,10 @@ def _work_off(connection: Connection[Any, Any], work: Work) -> None:
         connection.send(("warning", text))
 
     while True:
-        for job in connection.recv():
+        for job, again in connection.recv():
             connection.send(("started", None))
-            connection.send(("finished", attempt(work, job, codecs, _Progress(connection).tell, warn)))
+            outcome = attempt(work, job, codecs, _Progress(connection).tell, warn, again=again)
+            connection.send(("finished", outcome))
 
 
 class _Progress:
@@ -226,12 +230,12 @@ class _Progress:
         self._connection = connection
         self._told = time.monotonic()
 
-    def tell(self, seconds: float) -> None:
+    def tell(self, seconds: float, total_s: float | None = None) -> None:
         """Send the seconds of audio done."""
         now = time.monotonic()
         if now - self._told >= PROGRESS_S:
             self._told = now
-            self._connection.send(("progress", seconds))
+            self._connection.send(("progress", (seconds, total_s)))
 
 
 def _leave(_: int, __: FrameType | None) -> NoReturn:

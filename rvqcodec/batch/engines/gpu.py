@@ -7,9 +7,11 @@ import queue
 import threading
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from rvqcodec.batch.engines.lost import largest_first
 from rvqcodec.batch.job import Done, Job, Listener
 from rvqcodec.batch.work import Codecs, Work, attempt
 
@@ -20,7 +22,7 @@ DEVICE_FILES = ("/dev/nvidiactl", "/dev/nvidia0", "/dev/dxg", "/dev/kfd")
 
 
 class _Stop(BaseException):
-    """Ends a file that is no longer wanted, with nothing half-written."""
+    """Ends a file that nobody waits for any more, with nothing half-written."""
 
 
 def is_gpu(device: str) -> bool:
@@ -34,20 +36,26 @@ def is_gpu(device: str) -> bool:
     return torch.cuda.is_available()
 
 
-def run_together(jobs: Sequence[Job], work: Work, n_files: int, listener: Listener) -> None:
-    """Do jobs in this process, `n_files` at a time (0: a usual number), the largest inputs first."""
-    n_files = max(1, min(len(jobs), n_files or DEFAULT_FILES))
-    run = _Run(jobs, work.threaded(-(-WINDOWS_AHEAD // n_files)))
-    threads = [threading.Thread(target=run.work_off) for _ in range(n_files)]
-    try:
-        for thread in threads:
-            thread.start()
-        run.listen(listener)
-    finally:
-        run.stopped.set()
-        for thread in threads:
-            if thread.ident is not None:  # it was started
-                thread.join()
+@dataclass(frozen=True, slots=True)
+class Gpu:
+    """Jobs in threads of this process, `n_files` at a time (0: a usual number), the largest inputs first."""
+
+    n_files: int = 0
+
+    def run(self, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
+        """Do all jobs, unless the listener wants no more."""
+        n_files = max(1, min(len(jobs), self.n_files or DEFAULT_FILES))
+        run = _Run(jobs, work.threaded(-(-WINDOWS_AHEAD // n_files)))
+        threads = [threading.Thread(target=run.work_off) for _ in range(n_files)]
+        try:
+            for thread in threads:
+                thread.start()
+            run.listen(listener)
+        finally:
+            run.stopped.set()
+            for thread in threads:
+                if thread.ident is not None:  # it was started
+                    thread.join()
 
 
 class _Run:
@@ -55,7 +63,7 @@ class _Run:
 
     def __init__(self, jobs: Sequence[Job], work: Work) -> None:
         self.stopped = threading.Event()
-        self._jobs = deque(sorted(jobs, key=lambda job: -job.n_bytes))
+        self._jobs = deque(largest_first(jobs))
         self._n_open = len(jobs)
         self._work = work
         self._codecs = Codecs(work.settings.device)
@@ -72,7 +80,7 @@ class _Run:
             elif kind == "started":
                 listener.started(job)
             elif kind == "progress":
-                listener.progressed(job, value)
+                listener.progressed(job, *value)
             else:
                 listener.warned(job, value)
 
@@ -85,10 +93,9 @@ class _Run:
                 return
             self._tell("started", job, None)
             warn = functools.partial(self._tell, "warning", job)
+            progress = functools.partial(self._go_on, job)
             try:
-                outcome: Done | Exception = attempt(
-                    self._work, job, self._codecs, functools.partial(self._go_on, job), warn
-                )
+                outcome: Done | Exception = attempt(self._work, job, self._codecs, progress, warn)
             except _Stop:
                 return
             self._tell("finished", job, outcome)
@@ -96,7 +103,7 @@ class _Run:
     def _tell(self, kind: str, job: Job, value: Any) -> None:
         self._news.put((kind, job, value))
 
-    def _go_on(self, job: Job, seconds: float) -> None:
+    def _go_on(self, job: Job, seconds: float, total_s: float | None = None) -> None:
         if self.stopped.is_set():
             raise _Stop
-        self._tell("progress", job, seconds)
+        self._tell("progress", job, (seconds, total_s))

@@ -12,16 +12,16 @@ import os
 import re
 import socket
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from rvqcodec.batch.engines.lost import MAX_ATTEMPTS, Losses, largest_first
 from rvqcodec.batch.job import Done, Job, Listener
 from rvqcodec.batch.names import is_url
-from rvqcodec.batch.work import Codecs, Work, attempt, taking_over
-from rvqcodec.batch.workers import MAX_ATTEMPTS
+from rvqcodec.batch.work import Codecs, Work, attempt
 from rvqcodec.errors import BugError, DeviceError
 from rvqcodec.formats.files import remove_leftover
 from rvqcodec.version import __version__
@@ -56,11 +56,11 @@ class RvqWorker:
             again: Whether a lost actor was at it: what that one finished but couldn't tell of is taken over.
         """
         warnings: list[str] = []
-        work = taking_over(self._work) if again else self._work
-        outcome = attempt(work, job, self._codecs, lambda _: None, warnings.append)
-        if again and isinstance(outcome, Done) and not self._work.settings.resume:
-            outcome = replace(outcome, skipped=False)
-        return outcome, warnings
+        return attempt(self._work, job, self._codecs, _silent, warnings.append, again=again), warnings
+
+
+def _silent(seconds: float, total_s: float | None = None) -> None:
+    """Tell nobody: an actor answers once."""
 
 
 @dataclass(slots=True)
@@ -73,26 +73,30 @@ class _Actor:
     jobs: deque[tuple[Job, Any]] = field(default_factory=deque)
 
 
-def run_on_ray(jobs: Sequence[Job], work: Work, n_workers: int, listener: Listener, address: str = "auto") -> None:
-    """Do jobs on a Ray cluster, the largest inputs first; the outputs are those of `run_here`, byte for byte.
+@dataclass(frozen=True, slots=True)
+class Ray:
+    """Jobs on a Ray cluster, the largest inputs first; local names must mean the same on all machines of the cluster.
 
-    Args:
-        jobs: What to do; local names must mean the same on all machines of the cluster.
-        work: How.
-        n_workers: Actors; 0 takes as many as the cluster has CPUs, or GPUs where the work asks for CUDA.
-        listener: Whom to tell.
-        address: HOST:PORT of the cluster, ray://HOST:PORT, or "auto" for the one that this machine belongs to.
-
-    Raises:
-        DeviceError: There is no cluster, or it can't run this.
+    n_workers: Actors; 0 takes as many as the cluster has CPUs, or GPUs where the work asks for CUDA.
+    address: HOST:PORT of the cluster, ray://HOST:PORT, or "auto" for the one that this machine belongs to.
     """
-    ray = importlib.import_module("ray")
-    with _connected(ray, address):
-        run = _Run(ray, jobs, work.threaded(1), listener)
-        try:
-            run.run(n_workers)
-        finally:
-            run.stop()
+
+    n_workers: int = 0
+    address: str = "auto"
+
+    def run(self, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
+        """Do all jobs, unless the listener wants no more.
+
+        Raises:
+            DeviceError: There is no cluster, or it can't run this.
+        """
+        ray = importlib.import_module("ray")
+        with _connected(ray, self.address):
+            run = _Run(ray, jobs, work.threaded(1), listener)
+            try:
+                run.run(self.n_workers)
+            finally:
+                run.stop()
 
 
 @contextlib.contextmanager
@@ -133,9 +137,9 @@ class _Run:
 
     def __init__(self, ray: Any, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
         self._ray = ray
-        self._waiting = deque(sorted(jobs, key=lambda job: -job.n_bytes))
+        self._waiting = deque(largest_first(jobs))
         self._n_open = len(jobs)
-        self._attempts: Counter[Job] = Counter()
+        self._lost = Losses(listener)
         self._work = work
         self._listener = listener
         self._actors: list[_Actor] = []
@@ -161,7 +165,7 @@ class _Run:
     def stop(self) -> None:
         """End all actors; what they were at leaves no file behind."""
         for actor in self._actors:
-            self._bury(actor)
+            self._discard(actor)
 
     def _start(self) -> None:
         handle = self._kind.remote(self._work)
@@ -200,12 +204,12 @@ class _Run:
             job = self._waiting.popleft()
             if not actor.jobs:
                 self._listener.started(job)
-            actor.jobs.append((job, actor.handle.run.remote(_absolute(job), self._attempts[job] > 0)))
+            actor.jobs.append((job, actor.handle.run.remote(_absolute(job), self._lost.is_again(job))))
 
     def _replace(self, actor: _Actor, error: Exception) -> bool:
-        """Bury a lost actor, and start another for what it leaves; return whether to go on."""
+        """Discard a lost actor, and start another for what it leaves; return whether to go on."""
         self._actors.remove(actor)
-        self._bury(actor)
+        self._discard(actor)
         self._losses += 1
         if actor.ready is not None and self._losses > MAX_ATTEMPTS * (len(self._actors) + 1):
             raise DeviceError(f"the cluster can't run rvqcodec: {error}", INSTALL)
@@ -213,21 +217,16 @@ class _Run:
         if actor.jobs:
             (lost, _), *rest = actor.jobs
             self._waiting.extendleft(job for job, _ in reversed(rest))
-            self._attempts[lost] += 1
-            if self._attempts[lost] < MAX_ATTEMPTS:
-                self._listener.warned(lost, "its worker was lost, another tries it once more")
+            failure = self._lost.add(lost, str(error).splitlines()[0])
+            if failure is None:
                 self._waiting.append(lost)
             else:
-                goes_on = self._give_up(lost, error)
+                self._n_open -= 1
+                goes_on = self._listener.finished(lost, failure)
         if goes_on and self._waiting:
             self._start()
             self._feed_idle()
         return goes_on
-
-    def _give_up(self, job: Job, error: Exception) -> bool:
-        self._n_open -= 1
-        problem = f"its worker was lost {MAX_ATTEMPTS} times: {str(error).splitlines()[0]}"
-        return self._listener.finished(job, DeviceError(problem, "fewer workers (-j) take less memory"))
 
     def _feed_idle(self) -> None:
         """Give what a lost actor left to those that have nothing to do: its successor may never find a place."""
@@ -244,7 +243,7 @@ class _Run:
                 f"no machine of the Ray cluster has a free {self._resource}", "ray status shows what it has"
             )
 
-    def _bury(self, actor: _Actor) -> None:
+    def _discard(self, actor: _Actor) -> None:
         self._ray.kill(actor.handle)
         if actor.jobs and actor.jobs[0][0].target_path is not None:
             remove_leftover(actor.jobs[0][0].target_path)

@@ -1,0 +1,182 @@
+"""What can be done with one .rvq file of a run without a model: info, verify, trim, transcode, recover. No torch."""
+
+from __future__ import annotations
+
+import mmap
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from rvqcodec.batch import resume
+from rvqcodec.batch.job import STREAM, Done, Job, Progress
+from rvqcodec.batch.walk import file_size
+from rvqcodec.batch.work import Codecs, Making, Settings, source_of, target_of
+from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.rvq.header import Header
+from rvqcodec.formats.rvq.recover import Loss, Recovery, recover
+from rvqcodec.formats.rvq.trim import trim
+from rvqcodec.formats.rvq.verify import summarize, verify
+from rvqcodec.pipeline.opening import Opened, Target, open_rvq, opened_output
+from rvqcodec.pipeline.result import Result, coded_result, read_result, written_result
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _StoredWork:
+    """What all of them share: they load no model, and a process of their own pays late."""
+
+    settings: Settings = field(default_factory=Settings)
+    bytes_per_worker: int = 64 << 20
+
+    def threaded(self, _: int) -> Any:
+        """Return the same work: each file is one thread's."""
+        return self
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InfoWork(_StoredWork):
+    """What .rvq files hold, from their first bytes and their end."""
+
+    def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:
+        """Summarize one file."""
+        started = time.monotonic()
+        with open_rvq(source_of(job), seekable=True) as opened:
+            about = summarize(opened.rewound())
+            return _read(job, read_result(opened.reader, opened.tail), started, about)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VerifyWork(_StoredWork):
+    """Checks of .rvq files; with `deep`, of all codes too."""
+
+    deep: bool = False
+
+    def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:
+        """Check one file."""
+        started = time.monotonic()
+        with open_rvq(source_of(job), seekable=True) as opened:
+            tables = _tables(opened.header, self.settings) if self.deep else NOTHING
+            tail, digest = verify(opened.rewound(), tables, deep=self.deep)
+            details: dict[str, Any] = {"deep": self.deep, "n_chunks": tail.end.n_chunks}
+            if self.deep:
+                details["codes_sha256"] = digest
+            return _read(job, read_result(opened.reader, tail), started, details)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrimWork(_StoredWork):
+    """The first layers of .rvq files as files of their own."""
+
+    n_layers: int
+
+    def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:
+        """Trim one file."""
+
+        def write(opened: Opened, file: BinaryIO) -> Result:
+            return written_result(trim(opened.rewound(), file, self.n_layers))
+
+        return _copy(job, self.settings, write)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TranscodeWork(_StoredWork):
+    """The same codes with another entropy mode, or with a newer network."""
+
+    entropy: str = "auto"
+    bytes_per_worker: int = 1 << 18
+
+    def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:
+        """Transcode one file."""
+        from rvqcodec.pipeline.stored import transcode
+
+        weights = _weights(self.settings)
+
+        def find(opened: Opened, existing: BinaryIO) -> Result | None:
+            return resume.find_transcoded(existing, opened, self.entropy, weights)
+
+        def write(opened: Opened, file: BinaryIO) -> Result:
+            return written_result(transcode(opened.rewound(), file, self.entropy, weights))
+
+        return _copy(job, self.settings, write, find)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecoverWork(_StoredWork):
+    """What is intact in damaged .rvq files, as whole files."""
+
+    def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:
+        """Recover one file."""
+        found: list[Recovery] = []
+
+        def write(opened: Opened, file: BinaryIO) -> Result:
+            found[:] = [_recovered(opened, file, self.settings)]
+            return coded_result(opened.header.signal, found[0].n_samples, found[0].n_bytes)
+
+        done = _copy(job, self.settings, write)
+        return replace(done, details=_recovery_fields(found[0]))
+
+
+def _read(job: Job, result: Result, started: float, details: dict[str, Any]) -> Done:
+    n_bytes_in = result.n_bytes if job.source == STREAM else file_size(job.source)
+    return Done(result=result, seconds=time.monotonic() - started, n_bytes_in=n_bytes_in, details=details)
+
+
+def _copy(
+    job: Job,
+    settings: Settings,
+    write: Callable[[Opened, BinaryIO], Result],
+    find: Callable[[Opened, BinaryIO], Result | None] | None = None,
+) -> Done:
+    """Make one .rvq file of another; without `find`, an output is done that is byte for byte what would be written."""
+    with ExitStack() as stack:
+        target = target_of(stack, job, settings)
+        opened = stack.enter_context(open_rvq(source_of(job), seekable=True))
+
+        def write_to(target: Target) -> Result:
+            with opened_output(target) as file:
+                return write(opened, file)
+
+        def look(existing: BinaryIO) -> Result | None:
+            if find is not None:
+                return find(opened, existing)
+            return resume.find_copy(existing, lambda file: write(opened, file))
+
+        return Making(find=look, ready=lambda: write_to).run(job, target, settings)
+
+
+def _recovered(opened: Opened, target: BinaryIO, settings: Settings) -> Recovery:
+    with mmap.mmap(opened.file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        # A memory map slices to bytes, as the annotation of `data` asks.
+        return recover(data, target, _tables(opened.header, settings))  # type: ignore[arg-type]
+
+
+def _recovery_fields(found: Recovery) -> dict[str, Any]:
+    return {
+        "n_chunks": found.n_chunks,
+        "end_known": found.end_known,
+        "losses": [_loss_fields(loss) for loss in found.losses],
+    }
+
+
+def _loss_fields(loss: Loss) -> dict[str, Any]:
+    return {"chunk": loss.number, **{name: value for name, value in asdict(loss).items() if name != "number"}}
+
+
+def _tables(header: Header, settings: Settings) -> Tables:
+    """Return the entropy tables that a file may use, loaded only where it may use some."""
+    if not header.table_ids:
+        return NOTHING
+    from rvqcodec.pipeline.tables import tables_for
+
+    return tables_for(header, _weights(settings))
+
+
+def _weights(settings: Settings) -> Path | None:
+    """Return the weights file of the model that was named, if any."""
+    if settings.model is None:
+        return None
+    from rvqcodec.weights.registry import find_model
+
+    return find_model(settings.model).path
