@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from rvqcodec.batch.job import Done, Job
 from rvqcodec.cli.errors import problem_of, status_of, tell
 from rvqcodec.cli.text import print_result, say, shown
 from rvqcodec.errors import OutputError
+
+if TYPE_CHECKING:
+    from rvqcodec.batch.job import Done, Job
 
 
 class Bar:
@@ -86,17 +87,6 @@ class Report:
         failed = {"status": "failed", "error": problem, "hint": hint, "exit_status": status}
         self.record({**names, **failed, **dict.fromkeys(fields)})
         return status
-
-    @contextlib.contextmanager
-    def bar(self, jobs: Sequence[Job]) -> Iterator[Bar]:
-        """Yield the bar of a run; it is drawn where stderr is a terminal."""
-        if not self.draws_bars:
-            yield Bar()
-            return
-        from rvqcodec.cli.bar import drawn_bar
-
-        with drawn_bar(jobs) as bar:
-            yield bar
 
 
 def _blamed(names: Mapping[str, str], error: BaseException) -> str:

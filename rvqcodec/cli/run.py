@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -12,7 +14,7 @@ from rvqcodec.batch.job import STREAM, Job
 from rvqcodec.batch.work import Work
 from rvqcodec.cli.errors import UsageError
 from rvqcodec.cli.plan import Plan
-from rvqcodec.cli.report import Report
+from rvqcodec.cli.report import Bar, Report
 from rvqcodec.cli.reporter import Reporter
 from rvqcodec.cli.rows import report_file
 from rvqcodec.cli.verbs import Verb
@@ -65,7 +67,7 @@ def run(plan: Plan, work: Work, verb: Verb, batch: Batch, report: Report) -> int
     engine = choose_engine(plan.jobs, work, batch.n_workers, batch.ray_address)
     overwrite = work.settings.overwrite or work.settings.resume
     with report_file(batch.report, overwrite=overwrite) as rows:
-        with report.bar(plan.jobs) as bar:
+        with progress_bar(plan.jobs, report) as bar:
             reporter = Reporter(report, verb, bar, rows, n_jobs=len(plan.jobs), fail_fast=batch.fail_fast)
             try:
                 engine.run(plan.jobs, work, reporter)
@@ -73,6 +75,18 @@ def run(plan: Plan, work: Work, verb: Verb, batch: Batch, report: Report) -> int
                 reporter.cut_short()
                 raise
         return reporter.end(with_table=plan.has_tree)
+
+
+@contextlib.contextmanager
+def progress_bar(jobs: Sequence[Job], report: Report) -> Iterator[Bar]:
+    """Yield the bar of a run; it is drawn where stderr is a terminal."""
+    if not report.draws_bars:
+        yield Bar()
+        return
+    from rvqcodec.cli.bar import drawn_bar
+
+    with drawn_bar(jobs) as bar:
+        yield bar
 
 
 def refuse_stream_conflicts(jobs: tuple[Job, ...], verb: Verb, *, as_json: bool, remove: bool) -> None:

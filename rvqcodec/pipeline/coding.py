@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +26,7 @@ from rvqcodec.pipeline.part import Part, cut, part_of
 from rvqcodec.pipeline.result import Result, coded_result, read_result
 from rvqcodec.pipeline.stored import batched, chunk_header
 from rvqcodec.pipeline.tables import tables_for, tables_to_write
+from rvqcodec.pipeline.threads import default_threads
 from rvqcodec.version import __version__
 from rvqcodec.weights.registry import DEFAULT_MODEL, ModelFile, find_fingerprint, find_model
 
@@ -305,11 +305,6 @@ def _write_all(writer: AudioWriter, pieces: Iterable[Samples], rate: int, progre
         progress(n_samples / rate)
     writer.close()
     return n_samples
-
-
-def default_threads() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class _Counter:

@@ -7,6 +7,7 @@ import sys
 
 from rvqcodec.batch.job import Job
 from rvqcodec.cli.report import Report
+from rvqcodec.cli.run import progress_bar
 from rvqcodec.errors import AudioError
 
 
@@ -21,7 +22,7 @@ def drawn(monkeypatch, n_jobs, duration_s=None):
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "160")
     jobs = [Job(source=f"in/\x1b{i}.wav", target=f"{i}.rvq", n_bytes=10) for i in range(n_jobs)]
-    with Report().bar(jobs) as bar:
+    with progress_bar(jobs, Report()) as bar:
         for job in jobs:
             bar.started(job)
             bar.progressed(job, 61.0, duration_s)
@@ -43,6 +44,6 @@ def test_a_single_file_is_shown_by_its_seconds(monkeypatch):
 def test_nothing_is_drawn_where_nobody_looks(monkeypatch):
     terminal = io.StringIO()
     monkeypatch.setattr(sys, "stderr", terminal)
-    with Report().bar([]) as bar:
+    with progress_bar([], Report()) as bar:
         bar.started(Job(source="a", target="b"))
     assert terminal.getvalue() == "" and not Report(quiet=1).draws_bars

@@ -24,7 +24,7 @@ from rvqcodec.batch.engines.lost import Losses, largest_first
 from rvqcodec.batch.job import Job, Listener
 from rvqcodec.batch.work import Codecs, Work, attempt
 from rvqcodec.formats.files import remove_leftover
-from rvqcodec.pipeline.coding import default_threads
+from rvqcodec.pipeline.threads import default_threads
 
 MAX_GROUP_FILES = 8
 MAX_GROUP_BYTES = 2 << 20

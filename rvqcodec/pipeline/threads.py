@@ -1,0 +1,10 @@
+"""How much is worked on side by side where nobody says so."""
+
+from __future__ import annotations
+
+import os
+
+
+def default_threads() -> int:
+    """Return how many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
