@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from rvqcodec.errors import FormatError
@@ -22,6 +21,7 @@ from rvqcodec.version import __version__
 
 if TYPE_CHECKING:
     from rvqcodec.formats.audio.reader import AudioReader
+    from rvqcodec.formats.entropy.layers import Tables
     from rvqcodec.pipeline.opening import Opened
     from rvqcodec.pipeline.options import DecodeOptions, EncodeOptions
     from rvqcodec.weights.registry import ModelFile
@@ -131,16 +131,20 @@ def find_copy(existing: BinaryIO, write: Callable[[BinaryIO], Result]) -> Result
     return None if existing.read(1) else result
 
 
-def find_transcoded(existing: BinaryIO, opened: Opened, entropy: str, weights: Path | None) -> Result | None:
+def find_transcoded(existing: BinaryIO, opened: Opened, tables: Tables, entropy: str) -> Result | None:
     """Return what an .rvq file holds if it is whole and has the source's codes in the entropy mode asked for, else None.
 
-    Each layer's check stands in the chunks' heads, so that codes are compared without decoding them.
-    """
-    from rvqcodec.pipeline.tables import tables_to_write
+    Each layer's check stands in the chunks' heads, so that codes are compared without decoding them. That a file is of
+    the mode auto shows in its header, which names static tables and a network only then.
 
+    Args:
+        existing: The file.
+        opened: The source.
+        tables: What a writer may use.
+        entropy: A mode's name, or "auto" where the tables are of both kinds.
+    """
     try:
         ours, reader = RvqReader(opened.rewound()), RvqReader(existing)
-        tables = tables_to_write(ours.header.signal.fingerprint, entropy, weights)
         if reader.header != replace(ours.header, table_ids=tables.ids):
             return None
         pairs = zip(ours.chunks(), reader.chunks(), strict=True)

@@ -90,11 +90,15 @@ class TranscodeWork(_StoredWork):
     def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:
         """Transcode one file."""
         from rvqcodec.pipeline.stored import transcode
+        from rvqcodec.pipeline.tables import tables_to_write
 
         weights = _weights(self.settings)
 
         def find(opened: Opened, existing: BinaryIO) -> Result | None:
-            return resume.find_transcoded(existing, opened, self.entropy, weights)
+            tables = tables_to_write(opened.header.signal.fingerprint, self.entropy, weights)
+            if self.entropy == "auto" and (tables.static is None or tables.network is None):
+                return resume.find_copy(existing, lambda file: write(opened, file))
+            return resume.find_transcoded(existing, opened, tables, self.entropy)
 
         def write(opened: Opened, file: BinaryIO) -> Result:
             return written_result(transcode(opened.rewound(), file, self.entropy, weights))

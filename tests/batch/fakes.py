@@ -37,6 +37,8 @@ class FakeWork:
 
     def run(self, job, codecs, progress):
         name = Path(job.source).name
+        if self.settings.resume and Path(job.target).exists():
+            return Done(result=RESULT, seconds=0.1, n_bytes_in=10, n_bytes_out=10, skipped=True)
         if "missing" in name:
             raise AudioError("no such file")
         if "bug" in name:
@@ -48,6 +50,8 @@ class FakeWork:
             if "deadly" in name or ("fatal" in name and not Path(job.source).exists()):
                 Path(job.source).write_text("was here")
                 os.kill(os.getpid(), signal.SIGKILL)
+        if "late" in name:
+            os.kill(os.getpid(), signal.SIGKILL)
         progress(1.0)
         return Done(result=RESULT, seconds=0.1, n_bytes_in=10, n_bytes_out=10)
 

@@ -38,6 +38,13 @@ def test_a_lost_worker_costs_the_file_it_was_at(tmp_path):
     assert outputs(tmp_path) == ["a.out", "b.out", "c.out", "fatal.out"]
 
 
+def test_what_a_lost_worker_finished_but_could_not_tell_of_is_taken_over(tmp_path):
+    ear = Ear()
+    Processes(2).run(make_jobs(tmp_path, "a", "late", "b"), FakeWork(), ear)
+    assert all(isinstance(outcome, Done) and not outcome.skipped for outcome in ear.outcomes.values())
+    assert ear.begun.count("late") == 2 and outputs(tmp_path) == ["a.out", "b.out", "late.out"]
+
+
 def test_the_first_failure_can_end_the_run(tmp_path):
     ear = Ear(stop_at="missing")
     Processes(2).run(make_jobs(tmp_path, "missing", *map(str, range(40))), FakeWork(), ear)

@@ -147,3 +147,46 @@ def test_lyra_codes_and_decodes_its_vector(here, rvq, models):
         found = torch.from_numpy(codec.decode(codec.encode(wave.numpy(), n_layers)))[0]
         n = min(len(found), expected.numel())
         torch.testing.assert_close(found[:n], expected.reshape(-1)[:n], atol=1e-5, rtol=0)
+
+
+@pytest.fixture
+def tables(weights):
+    """Static entropy tables beside the weights file, which isn't imported."""
+    from rvqcodec.weights.registry import read_model_file
+    from rvqcodec.weights.tables import write_tables
+
+    model = read_model_file(weights)
+    rows = []
+    for group in model.traits.groups:
+        row = np.full(group.codebook_size, (1 << 24) // group.codebook_size, np.uint32)
+        row[0] += (1 << 24) - int(row.sum())
+        rows += [row] * group.n_layers
+    write_tables(model.tables_path, rows, model.name, model.fingerprint)
+    return model.tables_path
+
+
+def test_a_models_entropy_tables_are_found_beside_its_weights(here, rvq, models, weights, tables):
+    sf.write(here / "a.wav", glide(1.2), 24000, "PCM_16")
+    encode = ("encode", "a.wav", "a.rvq", "--model", "weights.safetensors", "--entropy", "static", "-n", "2")
+    assert rvq(*encode).status == 0
+    assert json.loads(rvq("info", "a.rvq", "--json").out)["entropy"] == ["static"]
+    assert json.loads(rvq(*encode, "--resume", "--json").out)["status"] == "skipped"
+    alone = rvq("verify", "a.rvq", "--deep")
+    assert alone.status == 6 and rvq("verify", "a.rvq", "--deep", "--model", "weights.safetensors").status == 0
+    for verb in (["transcode", "--entropy", "raw"], ["recover"]):
+        assert rvq(verb[0], "a.rvq", "b.rvq", "-f", "--model", "weights.safetensors", *verb[1:]).status == 0
+    assert rvq("decode", "a.rvq", "b.wav", "--model", "weights.safetensors").status == 0
+    assert rvq("encode", "a.wav", "c.rvq", "--model", "weights.safetensors", "-n", "2", "--rm").status == 0
+    tables.unlink()
+    missing = rvq("encode", "b.wav", "d.rvq", "--model", "weights.safetensors", "--entropy", "static")
+    assert missing.status == 6 and "hint: --entropy auto does without" in missing.err
+
+
+def test_python_finds_them_too(here, rvq, models, weights, tables):
+    import rvqcodec
+
+    sf.write(here / "a.wav", glide(0.3), 24000, "PCM_16")
+    codec = rvqcodec.load_codec(str(weights), "cpu")
+    rvqcodec.encode_file("a.wav", "a.rvq", codec, rvqcodec.EncodeOptions(entropy="static", n_layers=2))
+    rvqcodec.decode_file("a.rvq", "b.wav", codec)
+    assert sf.info(here / "b.wav").frames == 7200
