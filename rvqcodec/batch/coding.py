@@ -33,7 +33,7 @@ class EncodeWork:
     bytes_per_worker: int = 4 << 20
 
     def threaded(self, n_threads: int) -> EncodeWork:
-        """Return the same work with `n_threads` threads, where no number was asked for."""
+        """Return the same work with `n_threads` threads, where no number was given."""
         return replace(self, options=replace(self.options, n_threads=self.options.n_threads or n_threads))
 
     def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:
@@ -66,7 +66,7 @@ class DecodeWork:
     bytes_per_worker: int = 1 << 16
 
     def threaded(self, n_threads: int) -> DecodeWork:
-        """Return the same work with `n_threads` threads, where no number was asked for."""
+        """Return the same work with `n_threads` threads, where no number was given."""
         return replace(self, options=replace(self.options, n_threads=self.options.n_threads or n_threads))
 
     def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:

@@ -1,4 +1,4 @@
-"""One file's work and what came of it: all that engines, workers and reports say to each other."""
+"""One file's work and its outcome: all that engines, workers and reports say to each other."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Done:
     seconds: Seconds of work.
     n_bytes_in, n_bytes_out: Sizes on disk of input and output; 0 for pipes.
     model: Name and fingerprint of the model that ran.
-    details: What only one verb tells, by its name in JSON.
+    details: What only one verb reports, by its name in JSON.
     """
 
     result: Result
@@ -71,7 +71,7 @@ class Progress(Protocol):
 
 
 class Listener(Protocol):
-    """What an engine tells while it runs. It runs in the process and the thread that called the engine."""
+    """What an engine reports to while it runs. It is called in the process and the thread that called the engine."""
 
     def started(self, job: Job) -> None:
         """Take note that a job begins; after a worker was lost, again."""
@@ -83,4 +83,4 @@ class Listener(Protocol):
         """Take note of what went well but not quite."""
 
     def finished(self, job: Job, outcome: Done | Exception) -> bool:
-        """Take note of what came of a job, once for each; return whether to go on."""
+        """Take note of the outcome of a job, once for each; return whether to go on."""

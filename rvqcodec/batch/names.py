@@ -13,7 +13,7 @@ URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 
 
 def is_url(name: str) -> bool:
-    """Tell whether a name is a URL."""
+    """Return whether a name is a URL."""
     return URL.match(name) is not None
 
 

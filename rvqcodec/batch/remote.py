@@ -59,7 +59,7 @@ def missing_driver(name: str) -> str:
 
 
 def is_remote_folder(name: str) -> bool:
-    """Tell whether a URL is a folder's.
+    """Return whether a URL is a folder's.
 
     Raises:
         AudioError: The place can't be reached.
@@ -171,7 +171,7 @@ def _put_and_rename(system: Any, made: Path, path: str) -> None:
         system.put_file(str(made), temporary)
         system.mv(temporary, path)
     except BaseException:
-        with contextlib.suppress(Exception):  # the first error is the one to tell
+        with contextlib.suppress(Exception):  # the first error is the one to report
             system.rm_file(temporary)
         raise
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def is_ours(file: BinaryIO) -> bool:
-    """Tell whether a file carries a signature of ours: an .rvq file's, or the mark of a decoded WAV file."""
+    """Return whether a file carries a signature of ours: an .rvq file's, or the mark of a decoded WAV file."""
     if file.read(len(SIGNATURE)) == SIGNATURE:
         return True
     return read_mark(file, whole=False) is not None
@@ -60,7 +60,7 @@ def find_encoded(existing: BinaryIO, audio: AudioReader, model: ModelFile, optio
 
 
 def _is_of(tail: Tail, audio: AudioReader, options: EncodeOptions) -> bool:
-    """Tell whether what stands after the chunks is what encoding this input would write there."""
+    """Return whether what stands after the chunks is what encoding this input would write there."""
     from rvqcodec.pipeline.options import EFFORTS
 
     made = tail.source
@@ -72,7 +72,7 @@ def _is_of(tail: Tail, audio: AudioReader, options: EncodeOptions) -> bool:
 
 
 def _allowed(tail: Tail, entropy: str) -> bool:
-    """Tell whether a file has only payloads of the entropy mode that is asked for."""
+    """Return whether a file has only payloads of the entropy mode that is asked for."""
     return entropy == "auto" or not tail.end.modes & ~(1 << Mode[entropy.upper()])
 
 
@@ -149,7 +149,7 @@ def find_transcoded(existing: BinaryIO, opened: Opened, tables: Tables, entropy:
             return None
         pairs = zip(ours.chunks(), reader.chunks(), strict=True)
         same = all(_codes_of(one.head, ours.header) == _codes_of(two.head, ours.header) for one, two in pairs)
-    except (FormatError, ValueError):  # damage is told by the work itself; one has more chunks
+    except (FormatError, ValueError):  # the work itself reports damage; or one has more chunks
         return None
     if not same or ours.tail is None or reader.tail is None or not _allowed(reader.tail, entropy):
         return None

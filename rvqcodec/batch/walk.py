@@ -48,11 +48,11 @@ class Selection:
     exclude: tuple[str, ...] = ()
 
     def takes(self, name: str) -> bool:
-        """Tell whether a file's name has one of the suffixes."""
+        """Return whether a file's name has one of the suffixes."""
         return os.path.splitext(name)[1].lower() in self.suffixes  # noqa: PTH122 - Path is five times slower
 
     def excludes(self, relative: str) -> bool:
-        """Tell whether a path below the folder is skipped."""
+        """Return whether a path below the folder is skipped."""
         name = os.path.basename(relative)  # noqa: PTH119
         return any(fnmatch(relative, pattern) or fnmatch(name, pattern) for pattern in self.exclude)
 

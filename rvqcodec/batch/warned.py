@@ -9,9 +9,9 @@ from collections.abc import Callable, Iterator
 
 
 class _Handler(logging.Handler):
-    def __init__(self, tell: Callable[[str], None]) -> None:
+    def __init__(self, warn: Callable[[str], None]) -> None:
         super().__init__(logging.WARNING)
-        self.tell = tell
+        self.warn = warn
         self.thread = threading.get_ident()
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -19,14 +19,14 @@ class _Handler(logging.Handler):
         return record.thread == self.thread
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Tell one record."""
-        self.tell(record.getMessage())
+        """Pass one record on."""
+        self.warn(record.getMessage())
 
 
 @contextlib.contextmanager
-def warned(tell: Callable[[str], None]) -> Iterator[None]:
-    """Call `tell` with each warning that the package logs meanwhile in this thread."""
-    handler = _Handler(tell)
+def warned(warn: Callable[[str], None]) -> Iterator[None]:
+    """Call `warn` with each warning that the package logs meanwhile in this thread."""
+    handler = _Handler(warn)
     logger = logging.getLogger("rvqcodec")
     logger.addHandler(handler)
     try:

@@ -37,7 +37,7 @@ class Settings:
     model: A model's name or path; the default, or the one that a file names, when absent.
     overwrite, remove: Whether outputs may be replaced; whether inputs go once their output was checked.
     resume: Whether outputs that are done are skipped, and others of ours replaced.
-    mark: Whether decoded files tell what they were made from, for `resume`.
+    mark: Whether decoded files record what they were made from, for `resume`.
     """
 
     model: str | None = None
@@ -78,7 +78,7 @@ class Work(Protocol):
         """Bytes of input that are worth a process of their own."""
 
     def threaded(self, n_threads: int) -> Work:
-        """Return the same work with `n_threads` windows of a file side by side, where no number was asked for."""
+        """Return the same work with `n_threads` windows of a file in parallel, where no number was given."""
 
     def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:
         """Do one job.
@@ -97,7 +97,7 @@ class Work(Protocol):
 def attempt(
     work: Work, job: Job, codecs: Codecs, progress: Progress, warn: Callable[[str], None], *, again: bool = False
 ) -> Done | Exception:
-    """Do one job and return what came of it, also after a bug. Warnings are told at once.
+    """Do one job and return its outcome, also after a bug. Warnings are reported at once.
 
     Args:
         work: What is done.
@@ -105,7 +105,7 @@ def attempt(
         codecs: The models of this process.
         progress: Called with the seconds of audio done.
         warn: Called with what goes well but not quite.
-        again: Whether a lost worker was at it: what that one finished but couldn't tell of is taken over.
+        again: Whether a lost worker was at it: what that one finished but couldn't report is taken over.
     """
     try:
         with warned(warn):

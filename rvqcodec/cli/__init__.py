@@ -4,7 +4,7 @@ import os
 
 os.environ.setdefault(
     "OPENBLAS_NUM_THREADS", "1"
-)  # numpy's products are small; windows and files are what runs side by side
+)  # numpy's products are small; windows and files are what runs in parallel
 
 from rvqcodec.cli.main import command, main
 

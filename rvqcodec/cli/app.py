@@ -12,6 +12,7 @@ import typer.main
 from rvqcodec.cli import examples, flags
 from rvqcodec.cli.errors import ClosedPipe, UsageError
 from rvqcodec.cli.groups import BatchFlags, FolderFlags, OutputFlags, ReportFlags, with_groups
+from rvqcodec.cli.models_app import models_app
 from rvqcodec.cli.report import Report
 from rvqcodec.version import __version__
 
@@ -69,12 +70,11 @@ app = typer.Typer(
     help="Neural audio codec: audio to .rvq files and back, at 0.5 to 12 kbps per channel.",
     epilog=examples.RVQ,
 )
-models_app = typer.Typer(no_args_is_help=True, help="List, show, import, remove and verify models.")
 app.add_typer(models_app, name="models")
 
 
 def run(arguments: list[str]) -> int:
-    """Run one command and return its exit status; errors are the caller's to tell."""
+    """Run one command and return its exit status; errors are the caller's to report."""
     status = typer.main.get_command(app).main(arguments, "rvq", standalone_mode=False)
     return status if isinstance(status, int) else 0
 
@@ -281,7 +281,7 @@ def _copying(
 @app.command("eval", epilog=examples.EVAL)
 def evaluate(
     reference: Annotated[str, typer.Argument(metavar="REF", help="The original recording.")],
-    degraded: Annotated[str, typer.Argument(metavar="DEG", help="What came of it: audio, or an .rvq file.")],
+    degraded: Annotated[str, typer.Argument(metavar="DEG", help="The decoded recording: audio, or an .rvq file.")],
     as_json: flags.Json = False,
     debug: flags.Debug = False,
 ) -> int:
@@ -289,61 +289,3 @@ def evaluate(
     from rvqcodec.cli import scores
 
     return scores.evaluate(reference, degraded, Report(as_json=as_json, debug=debug))
-
-
-@models_app.command("list")
-def list_models(as_json: flags.Json = False) -> int:
-    """List the models at hand; * marks the default."""
-    from rvqcodec.cli import models
-
-    return models.list_models(Report(as_json=as_json))
-
-
-@models_app.command("show")
-def show_model(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model's name, or the path of a .safetensors file.")],
-    as_json: flags.Json = False,
-) -> int:
-    """Show a model's configuration and card."""
-    from rvqcodec.cli import models
-
-    return models.show_model(name, Report(as_json=as_json))
-
-
-@models_app.command("import")
-def import_model(
-    source: Annotated[
-        str, typer.Argument(metavar="PATH", help="A .safetensors file of this package, or a folder as published.")
-    ],
-    name: Annotated[
-        str,
-        typer.Option("--as", metavar="NAME", help="What a folder holds, such as lyra-v1.2.0; of a file another name."),
-    ] = "",
-    force: Annotated[bool, typer.Option("-f", "--force", help="Replace a model of that name.")] = False,
-    as_json: flags.Json = False,
-) -> int:
-    """Import a model into your data folder, or into $RVQ_MODELS."""
-    from rvqcodec.cli import models
-
-    return models.import_model(source, name, Report(as_json=as_json), overwrite=force)
-
-
-@models_app.command("remove")
-def remove_model(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="An imported model.")], as_json: flags.Json = False
-) -> int:
-    """Remove an imported model."""
-    from rvqcodec.cli import models
-
-    return models.remove_model(name, Report(as_json=as_json))
-
-
-@models_app.command("verify")
-def verify_model(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="A model's name, or the path of a .safetensors file.")],
-    as_json: flags.Json = False,
-) -> int:
-    """Load a model as a whole and check it against its fingerprint."""
-    from rvqcodec.cli import models
-
-    return models.verify_model(name, Report(as_json=as_json))

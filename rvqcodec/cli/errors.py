@@ -65,7 +65,7 @@ def problem_of(error: BaseException) -> tuple[str, str]:
     return f"internal error: {type(error).__name__}: {error}", BUG_HINT
 
 
-def tell(error: BaseException, name: str = "", *, debug: bool = False) -> None:
+def report_error(error: BaseException, name: str = "", *, debug: bool = False) -> None:
     """Print an exception on stderr, with its traceback when that is asked for."""
     if debug:
         print(getattr(error, "trace", "") or "".join(traceback.format_exception(error)), file=sys.stderr)

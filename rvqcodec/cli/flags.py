@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -45,57 +45,101 @@ class Bits(str, enum.Enum):
     F32 = "float"
 
 
+def _switch(panel: str | None, help: str, *names: str) -> Any:
+    """Return a flag without a value."""
+    return typer.Option(*names, metavar="", rich_help_panel=panel, help=help)
+
+
+def _value(
+    panel: str | None,
+    help: str,
+    *names: str,
+    metavar: str | None = None,
+    default: str | bool = False,
+    least: int | None = None,
+    most: int | None = None,
+) -> Any:
+    """Return an option with a value; `default` is what help says of its absence."""
+    return typer.Option(
+        *names, metavar=metavar, rich_help_panel=panel, help=help, show_default=default, min=least, max=most
+    )
+
+
 Inputs = Annotated[
     list[str] | None,
     typer.Argument(
         metavar="IN...", help="Files, folders, URLs (s3://...), or - for standard input.", show_default=False
     ),
 ]
-Out = Annotated[
-    str | None,
-    typer.Option(
-        "-o", "--output", metavar="FILE|DIR", rich_help_panel=OUTPUT, show_default=False,
-        help="Where to write: a file, - for standard output, or a folder (several inputs, or a trailing /).",
-    ),
-]  # fmt: skip
-Stdout = Annotated[
-    bool, typer.Option("-c", "--stdout", metavar="", rich_help_panel=OUTPUT, help="Write to standard output.")
+
+OUT_HELP = "Where to write: a file, - for standard output, or a folder (several inputs, or a trailing /)."
+Out = Annotated[str | None, _value(OUTPUT, OUT_HELP, "-o", "--output", metavar="FILE|DIR")]
+Stdout = Annotated[bool, _switch(OUTPUT, "Write to standard output.", "-c", "--stdout")]
+Force = Annotated[bool, _switch(OUTPUT, "Replace outputs that exist.", "-f", "--force")]
+Remove = Annotated[bool, _switch(OUTPUT, "Remove each input once its output was read back and checked.", "--rm")]
+NoTags = Annotated[bool, _switch(OUTPUT, "Don't copy title, artist and other tags.", "--no-tags")]
+CHUNK_HELP = "Length of a chunk, the unit of seeking; the codes don't depend on it."
+Chunk = Annotated[int, _value(OUTPUT, CHUNK_HELP, "--chunk", metavar="SECONDS", default=True)]
+SampleBits = Annotated[
+    Bits | None, _value(OUTPUT, "Sample format of the audio.", "--bits", default="the source's, at least 16")
 ]
-Force = Annotated[
-    bool, typer.Option("-f", "--force", metavar="", rich_help_panel=OUTPUT, help="Replace outputs that exist.")
-]
-Remove = Annotated[
-    bool,
-    typer.Option(
-        "--rm", metavar="", rich_help_panel=OUTPUT, help="Remove each input once its output was read back and checked."
-    ),
-]
-NoTags = Annotated[
-    bool,
-    typer.Option("--no-tags", metavar="", rich_help_panel=OUTPUT, help="Don't copy title, artist and other tags."),
-]
-Device = Annotated[
-    str,
-    typer.Option(
-        "--device", metavar="auto|cpu|cuda[:N]|mps", rich_help_panel=COMPUTE,
-        help="Where the model runs; auto takes CUDA if there is one, else the CPU. A GPU batches windows of several "
-        "files, and its rounding may change single codes from run to run.",
-    ),
-]  # fmt: skip
-Threads = Annotated[
+RATE_HELP = "Sample rate of the audio."
+Rate = Annotated[
     int | None,
-    typer.Option(
-        "--threads", metavar="N", min=1, rich_help_panel=COMPUTE, show_default="all cores",
-        help="Windows of a file coded in parallel; the output doesn't depend on it.",
-    ),
-]  # fmt: skip
-Model = Annotated[
-    str | None,
-    typer.Option(
-        "--model", metavar="NAME|FILE", rich_help_panel=RATE, show_default=False,
-        help="A model's name (rvq models list), or the path of a .safetensors file; its entropy tables lie beside it.",
-    ),
-]  # fmt: skip
+    _value(OUTPUT, RATE_HELP, "--rate", metavar="HZ", default="the source's", least=1000, most=768_000),
+]
+
+LAYERS_HELP = "Quantizer layers to code; easy frames use fewer (variable rate)."
+Layers = Annotated[int | None, _value(RATE, LAYERS_HELP, "-n", "--layers", metavar="N", default="the model's")]
+BITRATE_HELP = "Nominal (highest) bitrate of all channels together, rounded to whole layers; files are smaller."
+Bitrate = Annotated[float | None, _value(RATE, BITRATE_HELP, "-b", "--bitrate", metavar="KBPS")]
+Search = Annotated[Effort, _value(RATE, "Effort of the quantizer's beam search.", "--effort", default=True)]
+CODING_HELP = "Entropy coding; auto takes the smallest, layer by layer."
+Coding = Annotated[Entropy, _value(RATE, CODING_HELP, "--entropy", default=True)]
+MODEL_HELP = "A model's name (rvq models list), or the path of a .safetensors file; its entropy tables lie beside it."
+Model = Annotated[str | None, _value(RATE, MODEL_HELP, "--model", metavar="NAME|FILE")]
+Kept = Annotated[int, typer.Option("-n", "--layers", metavar="N", min=1, help="Layers to keep.")]
+
+DEVICE_HELP = (
+    "Where the model runs; auto takes CUDA if there is one, else the CPU. A GPU batches windows of several files, and "
+    "its rounding may change single codes from run to run."
+)
+Device = Annotated[str, _value(COMPUTE, DEVICE_HELP, "--device", metavar="auto|cpu|cuda[:N]|mps", default=True)]
+THREADS_HELP = "Windows of a file coded in parallel; the output doesn't depend on it."
+Threads = Annotated[int | None, _value(COMPUTE, THREADS_HELP, "--threads", metavar="N", default="all cores", least=1)]
+TABLES_HELP = "A model whose entropy tables are used too; needed where the file's own aren't installed."
+TablesOf = Annotated[str | None, _value(COMPUTE, TABLES_HELP, "--model", metavar="NAME|FILE")]
+Deep = Annotated[bool, _switch(None, "Decode all codes too; needs entropy tables, no model.", "--deep")]
+
+START_HELP = "Start of the part to decode: seconds, MM:SS.mmm, HH:MM:SS or samples (44100s)."
+Start = Annotated[str, _value(PART, START_HELP, "--start", metavar="TIME", default=True)]
+Duration = Annotated[str | None, _value(PART, "Length to decode.", "--duration", metavar="TIME")]
+End = Annotated[str | None, _value(PART, "End of the part to decode.", "--end", metavar="TIME")]
+
+Recursive = Annotated[bool, _switch(FOLDERS, "Descend into folders.", "-r", "--recursive")]
+EXTENSIONS_HELP = "Extensions of the files that folders are searched for."
+Extensions = Annotated[
+    str | None, _value(FOLDERS, EXTENSIONS_HELP, "--ext", metavar="EXT,...", default="all kinds of input")
+]
+EXCLUDE_HELP = "Names, or paths below the folder, to skip, such as '*.tmp.wav' or 'old/*'; may be repeated."
+Exclude = Annotated[list[str] | None, _value(FOLDERS, EXCLUDE_HELP, "--exclude", metavar="PATTERN")]
+FILELIST_HELP = "Read the inputs' names from a file: one per line, or separated by zero bytes."
+Filelist = Annotated[str | None, _value(FOLDERS, FILELIST_HELP, "--filelist", metavar="FILE|-")]
+RESUME_HELP = "Skip outputs that are whole and made from this input with these settings; redo the others."
+Resume = Annotated[bool, _switch(FOLDERS, RESUME_HELP, "--resume")]
+JOBS_HELP = "Files processed in parallel; the outputs don't depend on it."
+JOBS_DEFAULT = "one per core, 8 on a GPU; 1 for little work"
+JobCount = Annotated[int | None, _value(FOLDERS, JOBS_HELP, "-j", "--jobs", metavar="N", default=JOBS_DEFAULT, least=1)]
+ENGINE_HELP = "local: processes on this machine; ray: all machines of a Ray cluster, which must see the same files."
+RunBy = Annotated[Engine, _value(FOLDERS, ENGINE_HELP, "--engine", default=True)]
+RAY_HELP = "The cluster for --engine ray; ray://HOST:PORT reaches one from outside."
+RayAddress = Annotated[
+    str | None, _value(FOLDERS, RAY_HELP, "--ray-address", metavar="HOST:PORT", default="this machine's cluster")
+]
+FailFast = Annotated[bool, _switch(FOLDERS, "Stop at the first failure instead of going on.", "--fail-fast")]
+
+REPORT_HELP = "Write the outcome of each file to a table or to JSON."
+ReportFile = Annotated[str | None, _value(REPORT, REPORT_HELP, "--report", metavar="FILE.csv|.json")]
 Quiet = Annotated[
     int,
     typer.Option(
@@ -103,172 +147,7 @@ Quiet = Annotated[
         help="No progress; -qq: errors only.",
     ),
 ]  # fmt: skip
-Verbose = Annotated[bool, typer.Option("-v", "--verbose", metavar="", rich_help_panel=REPORT, help="Verbose output.")]
-Json = Annotated[
-    bool,
-    typer.Option(
-        "--json", metavar="", rich_help_panel=REPORT, help="Print one JSON object per file on standard output."
-    ),
-]
-NoProgress = Annotated[bool, typer.Option("--no-progress", metavar="", rich_help_panel=REPORT, help="No progress bar.")]
-Debug = Annotated[
-    bool, typer.Option("--debug", metavar="", rich_help_panel=REPORT, help="Show the traceback of an error.")
-]
-Layers = Annotated[
-    int | None,
-    typer.Option(
-        "-n",
-        "--layers",
-        metavar="N",
-        rich_help_panel=RATE,
-        show_default="the model's",
-        help="Quantizer layers to code; easy frames use fewer (variable rate).",
-    ),
-]
-Bitrate = Annotated[
-    float | None,
-    typer.Option(
-        "-b",
-        "--bitrate",
-        metavar="KBPS",
-        rich_help_panel=RATE,
-        show_default=False,
-        help="Nominal (highest) bitrate of all channels together, rounded to whole layers; files are smaller.",
-    ),
-]
-Search = Annotated[
-    Effort, typer.Option("--effort", rich_help_panel=RATE, help="Effort of the quantizer's beam search.")
-]
-Coding = Annotated[
-    Entropy,
-    typer.Option("--entropy", rich_help_panel=RATE, help="Entropy coding; auto takes the smallest, layer by layer."),
-]
-Chunk = Annotated[
-    int,
-    typer.Option(
-        "--chunk",
-        metavar="SECONDS",
-        rich_help_panel=OUTPUT,
-        help="Length of a chunk, the unit of seeking; the codes don't depend on it.",
-    ),
-]
-Start = Annotated[
-    str,
-    typer.Option(
-        "--start",
-        metavar="TIME",
-        rich_help_panel=PART,
-        help="Start of the part to decode: seconds, MM:SS.mmm, HH:MM:SS or samples (44100s).",
-    ),
-]
-Duration = Annotated[
-    str | None,
-    typer.Option("--duration", metavar="TIME", rich_help_panel=PART, show_default=False, help="Length to decode."),
-]
-End = Annotated[
-    str | None,
-    typer.Option("--end", metavar="TIME", rich_help_panel=PART, show_default=False, help="End of the part to decode."),
-]
-SampleBits = Annotated[
-    Bits | None,
-    typer.Option(
-        "--bits", rich_help_panel=OUTPUT, show_default="the source's, at least 16", help="Sample format of the audio."
-    ),
-]
-Rate = Annotated[
-    int | None,
-    typer.Option(
-        "--rate",
-        metavar="HZ",
-        min=1000,
-        max=768_000,
-        rich_help_panel=OUTPUT,
-        show_default="the source's",
-        help="Sample rate of the audio.",
-    ),
-]
-Recursive = Annotated[
-    bool, typer.Option("-r", "--recursive", metavar="", rich_help_panel=FOLDERS, help="Descend into folders.")
-]
-Extensions = Annotated[
-    str | None,
-    typer.Option(
-        "--ext",
-        metavar="EXT,...",
-        rich_help_panel=FOLDERS,
-        show_default="all kinds of input",
-        help="Extensions of the files that folders are searched for.",
-    ),
-]
-Exclude = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--exclude",
-        metavar="PATTERN",
-        rich_help_panel=FOLDERS,
-        show_default=False,
-        help="Names, or paths below the folder, to skip, such as '*.tmp.wav' or 'old/*'; may be repeated.",
-    ),
-]
-Filelist = Annotated[
-    str | None,
-    typer.Option(
-        "--filelist",
-        metavar="FILE|-",
-        rich_help_panel=FOLDERS,
-        show_default=False,
-        help="Read the inputs' names from a file: one per line, or separated by zero bytes.",
-    ),
-]
-Resume = Annotated[
-    bool,
-    typer.Option(
-        "--resume",
-        metavar="",
-        rich_help_panel=FOLDERS,
-        help="Skip outputs that are whole and made from this input with these settings; redo the others.",
-    ),
-]
-JobCount = Annotated[
-    int | None,
-    typer.Option(
-        "-j", "--jobs", metavar="N", min=1, rich_help_panel=FOLDERS, show_default="one per core, 8 on a GPU; 1 for little work",
-        help="Files processed in parallel; the outputs don't depend on it.",
-    ),
-]  # fmt: skip
-RunBy = Annotated[
-    Engine,
-    typer.Option(
-        "--engine", rich_help_panel=FOLDERS,
-        help="local: processes on this machine; ray: all machines of a Ray cluster, which must see the same files.",
-    ),
-]  # fmt: skip
-RayAddress = Annotated[
-    str | None,
-    typer.Option(
-        "--ray-address", metavar="HOST:PORT", rich_help_panel=FOLDERS, show_default="this machine's cluster",
-        help="The cluster for --engine ray; ray://HOST:PORT reaches one from outside.",
-    ),
-]  # fmt: skip
-FailFast = Annotated[
-    bool,
-    typer.Option(
-        "--fail-fast", metavar="", rich_help_panel=FOLDERS, help="Stop at the first failure instead of going on."
-    ),
-]
-ReportFile = Annotated[
-    str | None,
-    typer.Option(
-        "--report", metavar="FILE.csv|.json", rich_help_panel=REPORT, show_default=False,
-        help="Write the outcome of each file to a table or to JSON.",
-    ),
-]  # fmt: skip
-TablesOf = Annotated[
-    str | None,
-    typer.Option(
-        "--model", metavar="NAME|FILE", rich_help_panel=COMPUTE, show_default=False,
-        help="A model whose entropy tables are used too; needed where the file's own aren't installed.",
-    ),
-]  # fmt: skip
-Deep = Annotated[bool, typer.Option("--deep", metavar="", help="Decode all codes too; needs entropy tables, no model.")]
-Kept = Annotated[int, typer.Option("-n", "--layers", metavar="N", min=1, help="Layers to keep.")]
+Verbose = Annotated[bool, _switch(REPORT, "Verbose output.", "-v", "--verbose")]
+Json = Annotated[bool, _switch(REPORT, "Print one JSON object per file on standard output.", "--json")]
+NoProgress = Annotated[bool, _switch(REPORT, "No progress bar.", "--no-progress")]
+Debug = Annotated[bool, _switch(REPORT, "Show the traceback of an error.", "--debug")]

@@ -91,7 +91,7 @@ def local_names(
 
 
 def is_folder(name: str) -> bool:
-    """Tell whether a name is a folder's."""
+    """Return whether a name is a folder's."""
     if is_url(name):
         from rvqcodec.batch.remote import is_remote_folder
 

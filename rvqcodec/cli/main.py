@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from types import FrameType
 from typing import NoReturn
 
-from rvqcodec.cli.errors import BUG, CLOSED_PIPE, INTERRUPTED, ClosedPipe, status_of, tell
+from rvqcodec.cli.errors import BUG, CLOSED_PIPE, INTERRUPTED, ClosedPipe, report_error, status_of
 from rvqcodec.cli.text import forget_stdout
 
 
@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except SystemExit as error:
         return error.code if isinstance(error.code, int) else 0 if error.code is None else BUG
     except Exception as error:
-        tell(error, debug="--debug" in arguments)
+        report_error(error, debug="--debug" in arguments)
         return status_of(error)
 
 

@@ -20,7 +20,7 @@ RVQ_SUFFIX = ".rvq"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Jobs in order; `has_tree` tells that they came of folders or a list of files."""
+    """Jobs in order; `has_tree`: they come from folders or a list of files."""
 
     jobs: tuple[Job, ...]
     has_tree: bool = False

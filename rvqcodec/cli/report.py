@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from rvqcodec.cli.errors import problem_of, status_of, tell
+from rvqcodec.cli.errors import problem_of, report_error, status_of
 from rvqcodec.cli.text import print_result, say, shown
 from rvqcodec.errors import OutputError
 
@@ -26,7 +26,7 @@ class Bar:
         """Take note that `seconds` of a job's audio are done, of `total_s` where they are known."""
 
     def finished(self, job: Job, outcome: Done | Exception) -> None:
-        """Take note of what came of a job."""
+        """Take note of the outcome of a job."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +81,7 @@ class Report:
             error: What went wrong.
             fields: JSON fields that are null after a failure.
         """
-        tell(error, _blamed(names, error), debug=self.debug)
+        report_error(error, _blamed(names, error), debug=self.debug)
         problem, hint = problem_of(error)
         status = status_of(error)
         failed = {"status": "failed", "error": problem, "hint": hint, "exit_status": status}

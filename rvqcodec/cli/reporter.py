@@ -1,4 +1,4 @@
-"""Listens to an engine and reports what comes of each job: a line or a JSON object each, a report's row, and the totals."""
+"""Listens to an engine and reports the outcome of each job: a line or a JSON object each, a report's row, and the totals."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from rvqcodec.cli.verbs import Verb
 
 
 class Reporter:
-    """What an engine tells of a run goes here.
+    """Where an engine reports to.
 
     Args:
         report: How much is printed.
@@ -47,7 +47,7 @@ class Reporter:
         self._report.warn(shown(job.source, "stdin"), text)
 
     def finished(self, job: Job, outcome: Done | Exception) -> bool:
-        """Report what came of the job; return whether to go on."""
+        """Report the job's outcome; return whether to go on."""
         self._bar.finished(job, outcome)
         self.totals.add(outcome)
         places = {"input": job.source, "output": job.target}

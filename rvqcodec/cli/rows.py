@@ -1,4 +1,4 @@
-"""The file that --report names: what came of each file, as CSV or JSON."""
+"""The file that --report names: the outcome of each file, as CSV or JSON."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ COLUMNS = ("input", "output", "status", "error", *FIELDS, "exit_status")
 
 
 class Rows(Protocol):
-    """Where a report keeps what came of each file."""
+    """Where a report keeps the outcome of each file."""
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Take one file's fields."""
@@ -91,7 +91,7 @@ def report_file(path: Path | None, *, overwrite: bool) -> Iterator[Rows]:
         text = io.TextIOWrapper(file, encoding="utf-8", errors="surrogateescape", newline="")
         try:
             yield kind(text)
-        except BaseException as error:  # what was done until then stays worth telling
+        except BaseException as error:  # what was done until then stays worth reporting
             at_end.enter_context(interrupts_ignored())  # a second Ctrl-C would take the report away
             cut_short = error
         text.detach()  # flushed; the file itself is closed once it has its name

@@ -1,4 +1,4 @@
-"""The runner of all verbs: what contradicts itself is refused, an engine does the jobs, a reporter tells what comes of them."""
+"""The runner of all verbs: what contradicts itself is refused, an engine does the jobs, a reporter prints the outcomes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from rvqcodec.cli.verbs import Verb
 class Batch:
     """How several files are worked on.
 
-    n_workers: Files side by side; 0 takes what the machine and the work are worth.
+    n_workers: Files processed in parallel; 0 chooses by the machine and the amount of work.
     fail_fast: Whether the first failure ends the run.
     report: Where a line for each file is written, or None.
     ray_address: The Ray cluster that does the work, or None for this machine.
@@ -55,7 +55,7 @@ def batch_of(n_jobs: int | None, fail_fast: bool, report: str | None, engine: st
 
 
 def run(plan: Plan, work: Work, verb: Verb, batch: Batch, report: Report) -> int:
-    """Do all jobs, tell what comes of them, and return the exit status: a single job's own, 3 when any of several failed.
+    """Do all jobs, report their outcomes, and return the exit status: a single job's own, 3 when any of several failed.
 
     Raises:
         UsageError: Options contradict each other.

@@ -44,5 +44,5 @@ def transcode(plan: Plan, settings: Settings, entropy: str, batch: Batch, report
 
 
 def recover(plan: Plan, settings: Settings, batch: Batch, report: Report) -> int:
-    """Save what is intact in damaged .rvq files, tell what was lost, and return the exit status."""
+    """Save what is intact in damaged .rvq files, report what was lost, and return the exit status."""
     return run(plan, RecoverWork(settings=settings), RECOVERY, batch, report)

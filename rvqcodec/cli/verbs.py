@@ -24,7 +24,7 @@ FIELDS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verb:
-    """How one verb's outcomes are told.
+    """How one verb's outcomes are reported.
 
     names: What JSON says of a job whatever comes of it.
     fields: What it says of what went well.

@@ -24,7 +24,7 @@ _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EI
 class Output:
     """One output file, and the only owner of the question whether it may be written.
 
-    Making it refuses what can be told before any work; `open` then creates a temporary file beside the target, and keeps
+    Making it refuses what is known before any work; `open` then creates a temporary file beside the target, and keeps
     that descriptor until the file gets its name. A device or a named pipe is written to as it is.
 
     Args:
@@ -135,7 +135,7 @@ def same_file_error() -> OutputError:
 
 
 def is_special(path: Path) -> bool:
-    """Tell whether a path is there and is neither a file nor a folder: a device, a named pipe, a socket."""
+    """Return whether a path is there and is neither a file nor a folder: a device, a named pipe, a socket."""
     status = _status(path)
     return status is not None and _is_special(status)
 
@@ -193,7 +193,7 @@ def _create(temporary: Path) -> BinaryIO:
 
 
 def _is_ours(file: BinaryIO, temporary: Path) -> bool:
-    """Tell whether the temporary name still leads to the file that was created under it."""
+    """Return whether the temporary name still leads to the file that was created under it."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), temporary.lstat())
     except OSError:

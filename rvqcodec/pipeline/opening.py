@@ -95,7 +95,7 @@ def _opened(stack: ExitStack, path: Path) -> BinaryIO:
 
 
 def _is_file(file: BinaryIO) -> bool:
-    """Tell whether a stream has a descriptor and can seek, as memory maps need it."""
+    """Return whether a stream has a descriptor and can seek, as memory maps need it."""
     try:
         return file.fileno() >= 0 and file.seekable()
     except OSError:
@@ -142,5 +142,5 @@ def opened_output(target: Target) -> AbstractContextManager[BinaryIO]:
 
 
 def is_new_file(target: Target) -> bool:
-    """Tell whether an output is a file that gets its name when it is whole, rather than a stream, a pipe or a device."""
+    """Return whether an output is a file that gets its name when it is whole, rather than a stream, a pipe or a device."""
     return isinstance(target, Output) and not target.is_special

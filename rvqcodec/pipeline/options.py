@@ -24,7 +24,7 @@ class EncodeOptions:
     effort: "fast", "default" or "best": a beam width of 1, 4 or 16 in the quantizer's search.
     entropy: "raw", "static", "counts" or "network"; "auto" takes the smallest for each layer of a chunk.
     chunk_s: Seconds of a chunk; changes no code.
-    n_threads: Windows that are worked on side by side; changes no code. 0 takes the machine's cores.
+    n_threads: Windows coded in parallel; changes no code. 0 takes the machine's cores.
     tags: Whether title, artist and the like are carried over.
     """
 
@@ -52,7 +52,7 @@ class DecodeOptions:
     start, end, duration: Part of the audio: seconds, or text as in `times`. `end` and `duration` exclude each other.
     sample_rate: Of the output in Hz; 0 takes the source's.
     sample_format: Of the output; None takes the source's, 16 bit where it had less or was lossy.
-    n_threads: Windows that are worked on side by side. 0 takes the machine's cores.
+    n_threads: Windows coded in parallel. 0 takes the machine's cores.
     tags: Whether title, artist and the like are carried over.
     """
 

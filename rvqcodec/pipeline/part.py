@@ -18,7 +18,7 @@ class Part:
     """Which part of a file is decoded.
 
     rate: Of the output, Hz.
-    start, end: First source sample, and the one after the last; None is the end that only the file's end tells.
+    start, end: First source sample, and the one after the last; None where only the file's end tells it.
     first_fed, stop: First block that the decoder gets, and the one after the last.
     """
 

@@ -1,4 +1,4 @@
-"""How much is worked on side by side where nobody says so."""
+"""The default degree of parallelism."""
 
 from __future__ import annotations
 

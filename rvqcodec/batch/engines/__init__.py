@@ -23,9 +23,9 @@ class Engine(Protocol):
     """What all engines promise."""
 
     def run(self, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
-        """Do all jobs, each once, and tell the listener in this thread; end early when it wants no more.
+        """Do all jobs, each once, and call the listener in this thread; end early when it asks to.
 
-        A file's failure is told and costs no other. An interrupt, or an error of the listener, leaves no file
+        A file's failure is reported and costs no other. An interrupt, or an error of the listener, leaves no file
         half-written and no process running.
 
         Raises:
@@ -39,7 +39,7 @@ def choose_engine(jobs: Sequence[Job], work: Work, n_workers: int = 0, ray_addre
     Args:
         jobs: What is done.
         work: How.
-        n_workers: Files side by side; 0 takes what the machine and the work are worth.
+        n_workers: Files processed in parallel; 0 chooses by the machine and the amount of work.
         ray_address: The Ray cluster that does the work, or None for this machine.
     """
     if ray_address is not None:
@@ -53,9 +53,9 @@ def choose_engine(jobs: Sequence[Job], work: Work, n_workers: int = 0, ray_addre
 
 
 def _is_live(jobs: Sequence[Job]) -> bool:
-    """Tell whether the only job reads or writes a named pipe: what comes in should go out soon, and a read may last."""
+    """Return whether the only job reads or writes a named pipe: what comes in should go out soon, and a read may last."""
     if len(jobs) != 1:
         return False
-    with contextlib.suppress(OSError):  # told where the file is opened
+    with contextlib.suppress(OSError):  # reported where the file is opened
         return any(path is not None and path.is_fifo() for path in (jobs[0].source_path, jobs[0].target_path))
     return False

@@ -1,4 +1,4 @@
-"""The engine of one GPU: several files side by side in threads, whose windows share the model and its batches."""
+"""The engine of one GPU: several files in parallel threads, whose windows share the model and its batches."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class _Stop(BaseException):
 
 
 def is_gpu(device: str) -> bool:
-    """Tell whether a device is a GPU; `auto` imports torch only where the system shows one."""
+    """Return whether a device is a GPU; `auto` imports torch only where the system shows one."""
     if device != "auto":
         return device != "cpu"
     if not any(Path(name).exists() for name in DEVICE_FILES):
@@ -43,7 +43,7 @@ class Gpu:
     n_files: int = 0
 
     def run(self, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
-        """Do all jobs, unless the listener wants no more."""
+        """Do all jobs, unless the listener asks to stop."""
         n_files = max(1, min(len(jobs), self.n_files or DEFAULT_FILES))
         run = _Run(jobs, work.threaded(-(-WINDOWS_AHEAD // n_files)))
         threads = [threading.Thread(target=run.work_off) for _ in range(n_files)]
@@ -59,7 +59,7 @@ class Gpu:
 
 
 class _Run:
-    """What the threads share: jobs to take, and a queue of what there is to tell."""
+    """What the threads share: jobs to take, and a queue of what there is to report."""
 
     def __init__(self, jobs: Sequence[Job], work: Work) -> None:
         self.stopped = threading.Event()
@@ -70,7 +70,7 @@ class _Run:
         self._news: queue.SimpleQueue[tuple[str, Job, Any]] = queue.SimpleQueue()
 
     def listen(self, listener: Listener) -> None:
-        """Tell the listener, in its own thread, until all jobs are finished or it wants no more."""
+        """Call the listener, in its own thread, until all jobs are finished or it asks to stop."""
         while self._n_open:
             kind, job, value = self._news.get()
             if kind == "finished":
@@ -91,19 +91,19 @@ class _Run:
                 job = self._jobs.popleft()
             except IndexError:
                 return
-            self._tell("started", job, None)
-            warn = functools.partial(self._tell, "warning", job)
+            self._report("started", job, None)
+            warn = functools.partial(self._report, "warning", job)
             progress = functools.partial(self._go_on, job)
             try:
                 outcome: Done | Exception = attempt(self._work, job, self._codecs, progress, warn)
             except _Stop:
                 return
-            self._tell("finished", job, outcome)
+            self._report("finished", job, outcome)
 
-    def _tell(self, kind: str, job: Job, value: Any) -> None:
+    def _report(self, kind: str, job: Job, value: Any) -> None:
         self._news.put((kind, job, value))
 
     def _go_on(self, job: Job, seconds: float, total_s: float | None = None) -> None:
         if self.stopped.is_set():
             raise _Stop
-        self._tell("progress", job, (seconds, total_s))
+        self._report("progress", job, (seconds, total_s))

@@ -24,11 +24,11 @@ class Losses:
         self._counts: Counter[Job] = Counter()
 
     def is_again(self, job: Job) -> bool:
-        """Tell whether a worker was lost with this job."""
+        """Return whether a worker was lost with this job."""
         return self._counts[job] > 0
 
     def add(self, job: Job, reason: str) -> DeviceError | None:
-        """Count a loss; return None where the job is tried once more, which is told, else its error."""
+        """Count a loss; return None where the job is tried once more, which is reported, else its error."""
         self._counts[job] += 1
         if self._counts[job] < MAX_ATTEMPTS:
             self._listener.warned(job, "its worker was lost, another tries it once more")

@@ -56,7 +56,7 @@ class Processes:
     n_workers: int
 
     def run(self, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
-        """Do all jobs, unless the listener wants no more."""
+        """Do all jobs, unless the listener asks to stop."""
         pool = _Pool(jobs, work.threaded(1), listener)
         try:
             pool.run(self.n_workers)
@@ -90,7 +90,7 @@ class _Pool:
         self._workers: list[_Worker] = []
 
     def run(self, n_workers: int) -> None:
-        """Feed workers until all jobs are finished or the listener wants no more."""
+        """Feed workers until all jobs are finished or the listener asks to stop."""
         for _ in range(n_workers):
             group = self._next_group()
             if group:
@@ -204,7 +204,7 @@ def _serve(connection: Connection[Any, Any], work: Work) -> None:
         os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported
         _work_off(connection, work)
         status = 0
-    except (EOFError, OSError, SystemExit):  # the parent has gone, or wants no more
+    except (EOFError, OSError, SystemExit):  # the parent has gone, or asked to stop
         status = 0
     finally:
         os._exit(status)
@@ -219,7 +219,7 @@ def _work_off(connection: Connection[Any, Any], work: Work) -> None:
     while True:
         for job, again in connection.recv():
             connection.send(("started", None))
-            outcome = attempt(work, job, codecs, _Progress(connection).tell, warn, again=again)
+            outcome = attempt(work, job, codecs, _Progress(connection).send, warn, again=again)
             connection.send(("finished", outcome))
 
 
@@ -228,13 +228,13 @@ class _Progress:
 
     def __init__(self, connection: Connection[Any, Any]) -> None:
         self._connection = connection
-        self._told = time.monotonic()
+        self._sent = time.monotonic()
 
-    def tell(self, seconds: float, total_s: float | None = None) -> None:
+    def send(self, seconds: float, total_s: float | None = None) -> None:
         """Send the seconds of audio done."""
         now = time.monotonic()
-        if now - self._told >= PROGRESS_S:
-            self._told = now
+        if now - self._sent >= PROGRESS_S:
+            self._sent = now
             self._connection.send(("progress", (seconds, total_s)))
 
 

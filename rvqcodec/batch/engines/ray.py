@@ -49,23 +49,23 @@ class RvqWorker:
         return __version__
 
     def run(self, job: Job, again: bool) -> Answer:
-        """Return what came of a job, and its warnings.
+        """Return the outcome of a job, and its warnings.
 
         Args:
             job: The job.
-            again: Whether a lost actor was at it: what that one finished but couldn't tell of is taken over.
+            again: Whether a lost actor was at it: what that one finished but couldn't report is taken over.
         """
         warnings: list[str] = []
         return attempt(self._work, job, self._codecs, _silent, warnings.append, again=again), warnings
 
 
 def _silent(seconds: float, total_s: float | None = None) -> None:
-    """Tell nobody: an actor answers once."""
+    """Report no progress: an actor answers once."""
 
 
 @dataclass(slots=True)
 class _Actor:
-    """A handle, the answer that tells it is there (None once it came), and the jobs it was sent: the first is at work."""
+    """A handle, the answer that shows it is there (None once it came), and the jobs it was sent: the first is at work."""
 
     handle: Any
     ready: Any
@@ -85,7 +85,7 @@ class Ray:
     address: str = "auto"
 
     def run(self, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
-        """Do all jobs, unless the listener wants no more.
+        """Do all jobs, unless the listener asks to stop.
 
         Raises:
             DeviceError: There is no cluster, or it can't run this.
@@ -117,7 +117,7 @@ def _connected(ray: Any, address: str) -> Iterator[None]:
 
 
 def _silence(ray: Any) -> None:
-    """Keep Ray from printing on standard output that a worker died, for which it has no switch: we tell it ourselves."""
+    """Keep Ray from printing on standard output that a worker died, for which it has no switch: we report it ourselves."""
     worker = ray._private.worker
     if hasattr(worker, "print_to_stdstream"):
         worker.print_to_stdstream = lambda *_, **__: None
@@ -150,7 +150,7 @@ class _Run:
         self._kind = ray.remote(RvqWorker).options(max_restarts=0, max_task_retries=0, **needs)
 
     def run(self, n_workers: int) -> None:
-        """Feed actors until all jobs are finished or the listener wants no more."""
+        """Feed actors until all jobs are finished or the listener asks to stop."""
         n_there = int(self._ray.cluster_resources().get(self._resource, 0))
         for _ in range(min(self._n_open, n_workers or max(1, n_there))):
             self._start()

@@ -15,7 +15,7 @@ class Serial:
     """Jobs in this process, in their order."""
 
     def run(self, jobs: Sequence[Job], work: Work, listener: Listener) -> None:
-        """Do all jobs, unless the listener wants no more."""
+        """Do all jobs, unless the listener asks to stop."""
         codecs = Codecs(work.settings.device)
         for job in jobs:
             listener.started(job)
