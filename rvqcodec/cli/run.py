@@ -64,9 +64,9 @@ def run(plan: Plan, work: Work, verb: Verb, batch: Batch, report: Report) -> int
     refuse_stream_conflicts(plan.jobs, verb, as_json=report.as_json, remove=work.settings.remove)
     if batch.ray_address is not None and any(job.has_stream for job in plan.jobs):
         raise UsageError("--engine ray can't reach standard input and output", "name files")
-    engine = choose_engine(plan.jobs, work, batch.n_workers, batch.ray_address)
     overwrite = work.settings.overwrite or work.settings.resume
     with report_file(batch.report, overwrite=overwrite) as rows:
+        engine = choose_engine(plan.jobs, work, batch.n_workers, batch.ray_address)
         with progress_bar(plan.jobs, report) as bar:
             reporter = Reporter(report, verb, bar, rows, n_jobs=len(plan.jobs), fail_fast=batch.fail_fast)
             try:

@@ -76,15 +76,19 @@ def open_rvq(source: Place, *, seekable: bool = False) -> Iterator[Opened]:
 
     Args:
         source: A file, or a stream, which stays open.
-        seekable: Whether a stream that can't seek is read by way of a temporary file.
+        seekable: Whether streams and pipes are read by way of a temporary file, so that all can seek.
 
     Raises:
         AudioError: There is no such file, or it can't be read.
         FormatError: It isn't an .rvq file, or its header is damaged.
     """
     with ExitStack() as stack:
-        file = _opened(stack, Path(source)) if isinstance(source, (str, Path)) else source
-        yield Opened(_spooled(stack, file) if seekable and not _is_file(file) else file)
+        if isinstance(source, (str, Path)):
+            file = _opened(stack, Path(source))
+            is_ready = file.seekable()
+        else:
+            file, is_ready = source, False
+        yield Opened(_spooled(stack, file) if seekable and not is_ready else file)
 
 
 def _opened(stack: ExitStack, path: Path) -> BinaryIO:
@@ -92,14 +96,6 @@ def _opened(stack: ExitStack, path: Path) -> BinaryIO:
         return stack.enter_context(path.open("rb"))
     except OSError as error:
         raise read_error(error) from error
-
-
-def _is_file(file: BinaryIO) -> bool:
-    """Return whether a stream has a descriptor and can seek, as memory maps need it."""
-    try:
-        return file.fileno() >= 0 and file.seekable()
-    except OSError:
-        return False
 
 
 def _spooled(stack: ExitStack, source: BinaryIO) -> BinaryIO:
