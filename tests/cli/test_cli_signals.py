@@ -47,3 +47,16 @@ def test_a_full_disk_under_standard_output_is_an_output_error(stored, arguments)
             [sys.executable, "-m", "rvqcodec", *arguments], stdout=full, stderr=subprocess.PIPE, check=False
         )
     assert done.returncode == 7 and done.stderr.startswith(b"rvq: the output cannot be written: no space left")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="other systems have no such pipes")
+@pytest.mark.parametrize(
+    "arguments", [["trim", "a.rvq", "-n", "2", "-c"], ["info", "a.rvq"], ["verify", "--json", "a.rvq"]]
+)
+def test_a_reader_that_has_gone_ends_it_quietly(stored, arguments):
+    stored()
+    words = [sys.executable, "-m", "rvqcodec", *arguments]
+    process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process.stdout.close()
+    with process.stderr as stderr:
+        assert (stderr.read(), process.wait()) == (b"", 141)
