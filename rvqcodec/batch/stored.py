@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from rvqcodec.batch import resume
 from rvqcodec.batch.job import STREAM, Done, Job, Progress
 from rvqcodec.batch.walk import file_size
 from rvqcodec.batch.work import Codecs, Making, Settings, source_of, target_of
+from rvqcodec.errors import FormatError
 from rvqcodec.formats.entropy.layers import NOTHING, Tables
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.recover import Loss, Recovery, recover
@@ -58,7 +60,7 @@ class VerifyWork(_StoredWork):
         started = time.monotonic()
         with open_rvq(source_of(job), seekable=True) as opened:
             tables = _tables(opened.header, self.settings) if self.deep else NOTHING
-            tail, digest = verify(opened.rewound(), tables, deep=self.deep)
+            tail, digest = verify(_watched(opened, progress), tables, deep=self.deep)
             details: dict[str, Any] = {"deep": self.deep, "n_chunks": tail.end.n_chunks}
             if self.deep:
                 details["codes_sha256"] = digest
@@ -75,7 +77,7 @@ class TrimWork(_StoredWork):
         """Trim one file."""
 
         def write(opened: Opened, file: BinaryIO) -> Result:
-            return written_result(trim(opened.rewound(), file, self.n_layers))
+            return written_result(trim(_watched(opened, progress), file, self.n_layers))
 
         return _copy(job, self.settings, write)
 
@@ -101,7 +103,7 @@ class TranscodeWork(_StoredWork):
             return resume.find_transcoded(existing, opened, tables, self.entropy)
 
         def write(opened: Opened, file: BinaryIO) -> Result:
-            return written_result(transcode(opened.rewound(), file, self.entropy, weights))
+            return written_result(transcode(_watched(opened, progress), file, self.entropy, weights))
 
         return _copy(job, self.settings, write, find)
 
@@ -120,6 +122,33 @@ class RecoverWork(_StoredWork):
 
         done = _copy(job, self.settings, write)
         return replace(done, details=_recovery_fields(found[0]))
+
+
+class _Watched:
+    """A file that is read front to back; reports the seconds of audio read so far."""
+
+    def __init__(self, file: BinaryIO, bytes_per_second: float, progress: Progress) -> None:
+        self._file = file
+        self._bytes_per_second = bytes_per_second
+        self._progress = progress
+        self._n_bytes = 0
+
+    def read(self, n_bytes: int = -1) -> bytes:
+        """Read on."""
+        data = self._file.read(n_bytes)
+        self._n_bytes += len(data)
+        self._progress(self._n_bytes / self._bytes_per_second)
+        return data
+
+
+def _watched(opened: Opened, progress: Progress) -> BinaryIO:
+    """Return a file at its start; reading it moves the progress, where its end says how long it is."""
+    with contextlib.suppress(FormatError):
+        held = read_result(opened.reader, opened.tail)
+        if held.duration_s:
+            progress(0.0, held.duration_s)
+            return cast("BinaryIO", _Watched(opened.rewound(), held.n_bytes / held.duration_s, progress))
+    return opened.rewound()
 
 
 def _read(job: Job, result: Result, started: float, details: dict[str, Any]) -> Done:

@@ -111,8 +111,10 @@ def attempt(
         with warned(warn):
             done = _run(_taking_over(work) if again else work, job, codecs, progress)
         return replace(done, skipped=done.skipped and work.settings.resume)
-    except BrokenPipeError:  # whoever read standard output has gone, or the parent process
-        raise
+    except BrokenPipeError:
+        if job.target == STREAM:
+            raise
+        return OutputError("the output cannot be written: its reader has gone")
     except EXPECTED as error:
         return error
     except Exception as error:  # a bug that one file brings out doesn't end the work on thousands
@@ -172,8 +174,7 @@ class Making:
         """Write the output, or skip it."""
         started = time.monotonic()
         with _existing(target, settings) as file:
-            found = None if file is None else self.find(file)
-            if found is not None and file is not None:
+            if file is not None and (found := self.find(file)) is not None:
                 if settings.remove and self.check is not None:
                     self.check(file, found)
                 return _finish(job, settings, found, started, skipped=True)

@@ -12,6 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from rvqcodec.batch.job import Job
+from rvqcodec.batch.stored import TranscodeWork, TrimWork, VerifyWork
+from rvqcodec.batch.work import Codecs
+
 VERBS = {"trim": ("-n", "2"), "transcode": ("--entropy", "raw"), "recover": ()}
 
 
@@ -118,6 +122,15 @@ def test_totals_of_folders(rvq, tree):
     assert checked.status == 0 and "files    4 done, 0 skipped, 0 failed\n" in checked.err and " out" not in checked.err
     told = rvq("info", "in", "--json")
     assert told.status == 0 and [row["n_layers"] for row in records(told)] == [4, 4]
+
+
+@pytest.mark.parametrize("work", [VerifyWork(), TrimWork(n_layers=2), TranscodeWork(entropy="raw")])
+def test_progress_reaches_the_end(here, stored, work):
+    stored("a.rvq", n_samples=20_000)
+    seen = []
+    work.run(Job(source="a.rvq", target="b.rvq"), Codecs("cpu"), lambda *seconds: seen.append(seconds))
+    assert seen[0] == (0.0, 20.0) and seen[-1] == (pytest.approx(20.0),) and len(seen) > 10
+    assert seen[1:] == sorted(seen[1:])
 
 
 def test_outputs_must_be_named(here, rvq, tree):
