@@ -120,3 +120,8 @@ class BugError(RvqError):
 
     def __reduce__(self) -> tuple[type[BugError], tuple[str, str]]:
         return type(self), (self.message, self.trace)
+
+
+def reason_of(error: OSError) -> str:
+    """Return what the system says of a failure, in the manner of our messages."""
+    return (error.strerror or str(error)).lower()

@@ -39,7 +39,9 @@ class _StoredWork:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InfoWork(_StoredWork):
-    """What .rvq files hold, from their first bytes and their end."""
+    """What .rvq files hold, from their first bytes and their end: a millisecond each, whatever their size."""
+
+    bytes_per_worker: int = 1 << 36
 
     def run(self, job: Job, codecs: Codecs, progress: Progress) -> Done:
         """Summarize one file."""

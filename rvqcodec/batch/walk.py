@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from fnmatch import fnmatch
 from pathlib import Path
 
-from rvqcodec.errors import AudioError
+from rvqcodec.errors import AudioError, reason_of
 
 AUDIO_SUFFIXES = frozenset(
     [
@@ -102,7 +102,7 @@ def _entries(folder: str) -> list[os.DirEntry[str]]:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise AudioError(f"the folder {folder} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise AudioError(f"the folder {folder} cannot be read: {reason_of(error)}") from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -116,7 +116,7 @@ def _identity(folder: str) -> Identity:
     try:
         status = Path(folder).stat()
     except OSError as error:
-        raise AudioError(f"the folder {folder} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise AudioError(f"the folder {folder} cannot be read: {reason_of(error)}") from error
     return status.st_dev, status.st_ino
 
 

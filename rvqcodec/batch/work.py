@@ -18,9 +18,9 @@ from rvqcodec.batch.resume import is_ours
 from rvqcodec.batch.streams import stdin_bytes, stdout_bytes
 from rvqcodec.batch.walk import file_size
 from rvqcodec.batch.warned import warned
-from rvqcodec.errors import BugError, OutputError
+from rvqcodec.errors import BugError, OutputError, reason_of
 from rvqcodec.formats.files import Output, remove_leftover
-from rvqcodec.pipeline.opening import Target, reason_of
+from rvqcodec.pipeline.opening import Target
 from rvqcodec.pipeline.result import Result
 
 if TYPE_CHECKING:

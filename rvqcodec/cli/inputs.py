@@ -13,7 +13,7 @@ from rvqcodec.batch.job import STREAM
 from rvqcodec.batch.names import is_url, join, last, localized
 from rvqcodec.batch.walk import AUDIO_SUFFIXES, Selection, file_size, walk
 from rvqcodec.cli.errors import UsageError
-from rvqcodec.errors import AudioError
+from rvqcodec.errors import AudioError, reason_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ def _read_list(name: str) -> tuple[str, ...]:
     try:
         data = sys.stdin.buffer.read() if name == STREAM else Path(name).read_bytes()
     except OSError as error:
-        raise AudioError(f"the list {name} cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise AudioError(f"the list {name} cannot be read: {reason_of(error)}") from error
     pieces = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     names = tuple(os.fsdecode(piece) for piece in pieces if piece)
     if not names:
@@ -86,7 +86,7 @@ def local_names(
         from rvqcodec.batch.remote import missing_driver
 
         if missing := missing_driver(name):
-            raise UsageError(f"{name}: what opens such URLs is not installed", missing)
+            raise UsageError(f"{name}: the driver for such URLs is not installed", missing)
     return found, output, replace(folders, listed=listed)
 
 

@@ -167,7 +167,9 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             continue
         other = makers.setdefault(_identity(job.target), job)
         if other is not job:
-            raise OutputError(f"{other.source} and {job.source} would both become {job.target}", "run them apart")
+            raise OutputError(
+                f"{other.source} and {job.source} would both become {job.target}", "process them separately"
+            )
         taken = next((sources[identity] for identity in _identities(job.target) if identity in sources), None)
         if taken is not None:
             _refuse_input(job, taken)

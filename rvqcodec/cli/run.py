@@ -45,7 +45,7 @@ def batch_of(n_jobs: int | None, fail_fast: bool, report: str | None, engine: st
     if engine != "ray" and ray_address is not None:
         raise UsageError("--ray-address is for --engine ray")
     if engine == "ray" and find_spec("ray") is None:
-        raise UsageError("what --engine ray needs is not installed", "pip install 'rvqcodec[ray]'")
+        raise UsageError("--engine ray needs Ray, which is not installed", "pip install 'rvqcodec[ray]'")
     return Batch(
         n_workers=n_jobs or 0,
         fail_fast=fail_fast,

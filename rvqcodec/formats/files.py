@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from rvqcodec.errors import OutputError
+from rvqcodec.errors import OutputError, reason_of
 
 OVERWRITE_HINT = "overwrite=True replaces it"
 
@@ -169,8 +169,7 @@ def _is_same(source: Path, target: Path, target_status: os.stat_result | None) -
 
 def write_error(error: OSError) -> OutputError:
     """Return the OutputError that says an OSError plainly."""
-    reason = (error.strerror or str(error)).lower()
-    return OutputError(f"the output cannot be written: {reason}")
+    return OutputError(f"the output cannot be written: {reason_of(error)}")
 
 
 def temporary_path(target: Path) -> Path:

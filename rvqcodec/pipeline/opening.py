@@ -8,7 +8,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager, nullco
 from pathlib import Path
 from typing import BinaryIO
 
-from rvqcodec.errors import AudioError
+from rvqcodec.errors import AudioError, reason_of
 from rvqcodec.formats.audio.provenance import PIECE_BYTES, Provenance, file_provenance
 from rvqcodec.formats.files import Output
 from rvqcodec.formats.rvq.header import Header
@@ -113,11 +113,6 @@ def _spooled(stack: ExitStack, source: BinaryIO) -> BinaryIO:
 def read_error(error: OSError) -> AudioError:
     """Return the AudioError that says plainly why an input can't be read."""
     return AudioError(reason_of(error))
-
-
-def reason_of(error: OSError) -> str:
-    """Return what the system says of a failure, in the manner of our messages."""
-    return (error.strerror or str(error)).lower()
 
 
 def output_at(target: Place, source: Place | None, *, overwrite: bool) -> Target:

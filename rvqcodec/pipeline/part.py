@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from rvqcodec.codec.levelling import Samples
 from rvqcodec.encoded import Signal
+from rvqcodec.errors import ArgumentError
 from rvqcodec.formats.audio.resample import PREROLL_S
 from rvqcodec.formats.rvq.stream import Tail
 from rvqcodec.pipeline.options import DecodeOptions
@@ -69,7 +70,7 @@ def part_of(options: DecodeOptions, signal: Signal, tail: Tail | None) -> Part:
     if options.duration is not None:
         end = start + parse_time(options.duration, signal.sample_rate)
     if end is not None and end < start:
-        raise ValueError("the part to decode ends before it starts")
+        raise ArgumentError("the part to decode ends before it starts", {"end": options.end})
     if tail is not None:
         end = tail.end.n_samples if end is None else min(end, tail.end.n_samples)
     preroll = int(-(-PREROLL_S // signal.block_s))

@@ -22,7 +22,7 @@ from rvqcodec.batch.engines.lost import MAX_ATTEMPTS, Losses, largest_first
 from rvqcodec.batch.job import Done, Job, Listener
 from rvqcodec.batch.names import is_url
 from rvqcodec.batch.work import Codecs, Work, attempt
-from rvqcodec.errors import BugError, DeviceError
+from rvqcodec.errors import BugError, DeviceError, reason_of
 from rvqcodec.formats.files import remove_leftover
 from rvqcodec.version import __version__
 
@@ -128,8 +128,7 @@ def _refuse_unreachable(address: str, host: str, port: int) -> None:
     try:
         socket.create_connection((host, port), CONNECT_S).close()
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise DeviceError(f"no Ray cluster at {address}: {reason}", HINT) from error
+        raise DeviceError(f"no Ray cluster at {address}: {reason_of(error)}", HINT) from error
 
 
 class _Run:
