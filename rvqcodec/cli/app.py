@@ -97,22 +97,23 @@ def top(
 @app.command(epilog=examples.ENCODE)
 @with_groups
 def encode(
-    output: OutputFlags,
-    folder: FolderFlags,
-    many: BatchFlags,
-    reports: ReportFlags,
+    *,
     names: flags.Inputs = None,
+    output: OutputFlags,
     remove: flags.Remove = False,
     no_tags: flags.NoTags = False,
+    chunk: flags.Chunk = 10,
     layers: flags.Layers = None,
     bitrate: flags.Bitrate = None,
     effort: flags.Search = flags.Effort.DEFAULT,
-    model: flags.Model = None,
     entropy: flags.Coding = flags.Entropy.AUTO,
-    chunk: flags.Chunk = 10,
+    model: flags.Model = None,
     device: flags.Device = "auto",
     threads: flags.Threads = None,
+    folder: FolderFlags,
     resume: flags.Resume = False,
+    many: BatchFlags,
+    reports: ReportFlags,
 ) -> int:
     """Encode audio to .rvq files.
 
@@ -142,22 +143,23 @@ def encode(
 @app.command(epilog=examples.DECODE)
 @with_groups
 def decode(
-    output: OutputFlags,
-    folder: FolderFlags,
-    many: BatchFlags,
-    reports: ReportFlags,
+    *,
     names: flags.Inputs = None,
+    output: OutputFlags,
     remove: flags.Remove = False,
     no_tags: flags.NoTags = False,
+    bits: flags.SampleBits = None,
+    rate: flags.Rate = None,
     start: flags.Start = "0",
     duration: flags.Duration = None,
     end: flags.End = None,
-    bits: flags.SampleBits = None,
-    rate: flags.Rate = None,
     model: flags.Model = None,
     device: flags.Device = "auto",
     threads: flags.Threads = None,
+    folder: FolderFlags,
     resume: flags.Resume = False,
+    many: BatchFlags,
+    reports: ReportFlags,
 ) -> int:
     """Decode .rvq files to audio.
 
@@ -187,7 +189,13 @@ def decode(
 
 @app.command(epilog=examples.INFO)
 @with_groups
-def info(folder: FolderFlags, many: BatchFlags, reports: ReportFlags, names: flags.Inputs = None) -> int:
+def info(
+    *,
+    names: flags.Inputs = None,
+    folder: FolderFlags,
+    many: BatchFlags,
+    reports: ReportFlags,
+) -> int:
     """Show what .rvq files hold; reads only their first bytes and their end."""
     from rvqcodec.cli import plan, stored
 
@@ -198,12 +206,13 @@ def info(folder: FolderFlags, many: BatchFlags, reports: ReportFlags, names: fla
 @app.command(epilog=examples.VERIFY)
 @with_groups
 def verify(
-    folder: FolderFlags,
-    many: BatchFlags,
-    reports: ReportFlags,
+    *,
     names: flags.Inputs = None,
     deep: flags.Deep = False,
     model: flags.TablesOf = None,
+    folder: FolderFlags,
+    many: BatchFlags,
+    reports: ReportFlags,
 ) -> int:
     """Check .rvq files against their checksums: exit status 5 for a damaged one, 3 when some of several fail."""
     from rvqcodec.batch.work import Settings
@@ -216,13 +225,14 @@ def verify(
 @app.command(epilog=examples.TRIM)
 @with_groups
 def trim(
+    *,
+    names: flags.Inputs = None,
     layers: flags.Kept,
     output: OutputFlags,
     folder: FolderFlags,
+    resume: flags.Resume = False,
     many: BatchFlags,
     reports: ReportFlags,
-    names: flags.Inputs = None,
-    resume: flags.Resume = False,
 ) -> int:
     """Drop layers from .rvq files: no model, no re-encoding, the same bytes as encoding with fewer layers."""
     from rvqcodec.cli import stored
@@ -234,14 +244,15 @@ def trim(
 @app.command(epilog=examples.TRANSCODE)
 @with_groups
 def transcode(
-    output: OutputFlags,
-    folder: FolderFlags,
-    many: BatchFlags,
-    reports: ReportFlags,
+    *,
     names: flags.Inputs = None,
+    output: OutputFlags,
     entropy: flags.Coding = flags.Entropy.AUTO,
     model: flags.TablesOf = None,
+    folder: FolderFlags,
     resume: flags.Resume = False,
+    many: BatchFlags,
+    reports: ReportFlags,
 ) -> int:
     """Re-code .rvq files losslessly with another entropy mode, or with a newer network; needs no model."""
     from rvqcodec.cli import stored
@@ -253,13 +264,14 @@ def transcode(
 @app.command(epilog=examples.RECOVER)
 @with_groups
 def recover(
+    *,
+    names: flags.Inputs = None,
     output: OutputFlags,
+    model: flags.TablesOf = None,
     folder: FolderFlags,
+    resume: flags.Resume = False,
     many: BatchFlags,
     reports: ReportFlags,
-    names: flags.Inputs = None,
-    model: flags.TablesOf = None,
-    resume: flags.Resume = False,
 ) -> int:
     """Save what is intact in damaged .rvq files, and report what was lost."""
     from rvqcodec.cli import stored
