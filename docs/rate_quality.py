@@ -65,7 +65,9 @@ def read_scores() -> list[Score]:
                 codec=row["codec"],
                 setting=int(row["setting"]),
                 kbps=Decimal(row["kbps, long file"]),
-                measures={name: Decimal(row[name]) if row[name] else None for name in ("ViSQOL", "Zimtohrli", "PESQ-WB")},
+                measures={
+                    name: Decimal(row[name]) if row[name] else None for name in ("ViSQOL", "Zimtohrli", "PESQ-WB")
+                },
             )
         )
     return scores

@@ -10,11 +10,16 @@ import sys
 import pytest
 from blocks import PAGES, ROOT, blocks, run_shell
 
+import rvqcodec
+
 DOCUMENTS = [*PAGES, *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md"))]
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 HEADING = re.compile(r"^#+\s+(?P<text>.+)$", re.M)
 SNIPPET = re.compile(r'^--8<-- "(?P<path>[^"]+)"$', re.M)
-COMMAND = re.compile(r"\brvq (?P<names>[a-z]+(?: (?:list|show|import|remove|verify|corpus|run|export|entropy)\b)?)(?P<rest>[^|#\n]*)")
+COMMAND = re.compile(
+    r"\brvq (?P<names>[a-z]+(?: (?:list|show|import|remove|verify|corpus|run|export|entropy)\b)?)(?P<rest>[^|#\n]*)"
+)
+NAMED = re.compile(r"`(?P<path>(?:rvqcodec|tests|benchmarks|docs)/[\w./-]+|[A-Z]+\.md|\.ci/run)`")
 OPTION = re.compile(r"(?<!\S)--[a-z][a-z-]+")
 MOST_NOT_RUN = 14
 
@@ -83,13 +88,18 @@ def test_marks_are_known():
 
 def expanded(path):
     """Return a document's text with what it includes."""
-    return SNIPPET.sub(lambda found: (ROOT / found["path"]).read_text(encoding="utf-8"), path.read_text(encoding="utf-8"))
+    return SNIPPET.sub(
+        lambda found: (ROOT / found["path"]).read_text(encoding="utf-8"), path.read_text(encoding="utf-8")
+    )
 
 
 def anchors(path):
     """Return the anchors of a document's headings."""
     text = re.sub(r"^```.*?^```$", "", expanded(path), flags=re.S | re.M)
-    return {re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", found["text"].lower()).strip()) for found in HEADING.finditer(text)}
+    return {
+        re.sub(r"[\s]+", "-", re.sub(r"[^\w\s-]", "", found["text"].lower()).strip())
+        for found in HEADING.finditer(text)
+    }
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
@@ -103,6 +113,17 @@ def test_links_lead_somewhere(path):
         file = (path.parent / name) if name else path
         assert file.exists(), f"{path.name} links to {target}"
         assert not anchor or anchor in anchors(file), f"{path.name} links to {target}"
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_files_that_are_named_exist(path):
+    text = path.read_text(encoding="utf-8")
+    absent = [name for name in NAMED.findall(text) if not (ROOT / name).exists() and name != "SPEC.md"]
+    assert not absent
+
+
+def test_citation_names_this_version():
+    assert f"\nversion: {rvqcodec.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
 def test_site_builds_and_loads_nothing_from_outside(tmp_path):

@@ -27,11 +27,15 @@ def test_examples_run_as_one_script(desk):
     assert (shell.kind, python.kind) == ("sh", "python")
     assert shell.text.count("\n# ") + 1 == 10
     run_shell(f"{shell.text}\npython - <<'END'\n{python.text}END\n", desk)
-    assert sf.info(desk / "restored.wav").frames == sf.info(desk / "talk.wav").frames == sf.info(desk / "piped.wav").frames
+    assert (
+        sf.info(desk / "restored.wav").frames == sf.info(desk / "talk.wav").frames == sf.info(desk / "piped.wav").frames
+    )
     assert sf.info(desk / "part.wav").duration == 1.5
     with sf.SoundFile(desk / "restored.wav") as restored:
         assert restored.title == "Greeting"
-    six = run_shell("rvq encode talk.wav six.rvq --layers 6 && cat six.rvq | cksum && cat smaller.rvq | cksum", desk).stdout
+    six = run_shell(
+        "rvq encode talk.wav six.rvq --layers 6 && cat six.rvq | cksum && cat smaller.rvq | cksum", desk
+    ).stdout
     assert len(set(six.splitlines())) == 1
     assert {path.name for path in (desk / "restored").rglob("*.wav")} == {"interview.wav", "lecture.wav", "song.wav"}
     assert sf.info(desk / "restored" / "song.wav").subtype == "PCM_24"
@@ -45,5 +49,7 @@ def test_table_and_picture_are_those_of_the_results(rate_quality):
     scores = rate_quality.read_scores()
     text = README.read_text(encoding="utf-8")
     assert text == rate_quality.with_table(text, scores), "run python docs/rate_quality.py"
-    assert rate_quality.PICTURE.read_text(encoding="utf-8") == rate_quality.picture(scores), "run python docs/rate_quality.py"
+    assert rate_quality.PICTURE.read_text(encoding="utf-8") == rate_quality.picture(scores), (
+        "run python docs/rate_quality.py"
+    )
     assert rate_quality.PICTURE.stat().st_size < 200_000
