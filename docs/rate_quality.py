@@ -32,7 +32,8 @@ PANELS = (
     ("music", "Zimtohrli", (1.0, 5.0)),
 )
 TICKS = (1, 2, 4, 8, 16, 32, 64)
-WIDTH, HEIGHT, GAP, LEFT, TOP, BOTTOM = 230, 200, 40, 36, 46, 40
+COLUMNS = 2
+WIDTH, HEIGHT, LEFT, TOP, BOTTOM, LEGEND = 370, 170, 36, 30, 44, 24
 DEFAULT_LAYERS = 12
 MB_PER_HOUR = Decimal("0.45")
 """Of 1 kbps."""
@@ -108,41 +109,43 @@ def table(scores: list[Score]) -> str:
 
 def picture(scores: list[Score]) -> str:
     """Return the curves as SVG."""
-    width = len(PANELS) * (WIDTH + GAP) + LEFT
-    height = TOP + HEIGHT + BOTTOM
+    width = COLUMNS * (LEFT + WIDTH) + 16
+    height = LEGEND + -(-len(PANELS) // COLUMNS) * (TOP + HEIGHT + BOTTOM)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" height="{height}" '
-        'font-family="sans-serif" font-size="11" role="img">',
+        'font-family="sans-serif" font-size="13" role="img">',
         "<title>Quality against bitrate of rvq, Opus and MP3, mono, medians over held-out clips</title>",
         f'<rect width="{width}" height="{height}" fill="#ffffff"/>',
     ]
     for number, (codec, name) in enumerate(NAMES.items()):
-        x = LEFT + 70 * number
-        parts.append(f'<rect x="{x}" y="8" width="18" height="4" fill="{COLOURS[codec]}"/>')
-        parts.append(f'<text x="{x + 23}" y="14">{name}</text>')
+        x = LEFT + 80 * number
+        parts.append(f'<rect x="{x}" y="10" width="18" height="4" fill="{COLOURS[codec]}"/>')
+        parts.append(f'<text x="{x + 23}" y="17">{name}</text>')
     for number, (kind, measure, span) in enumerate(PANELS):
-        parts += _panel(scores, kind, measure, span, LEFT + number * (WIDTH + GAP))
+        row, column = divmod(number, COLUMNS)
+        left, top = LEFT + column * (LEFT + WIDTH), LEGEND + TOP + row * (TOP + HEIGHT + BOTTOM)
+        parts += _panel(scores, kind, measure, span, left, top)
     return "\n".join([*parts, "</svg>", ""])
 
 
-def _panel(scores: list[Score], kind: str, measure: str, span: tuple[float, float], left: int) -> list[str]:
+def _panel(scores: list[Score], kind: str, measure: str, span: tuple[float, float], left: int, top: int) -> list[str]:
     low, high = span
 
     def x(kbps: Decimal | int) -> float:
         return round(left + WIDTH * math.log2(float(kbps) / 0.9) / math.log2(80 / 0.9), 1)
 
     def y(value: Decimal | int) -> float:
-        return round(TOP + HEIGHT * (high - float(value)) / (high - low), 1)
+        return round(top + HEIGHT * (high - float(value)) / (high - low), 1)
 
-    parts = [f'<text x="{left}" y="{TOP - 10}" font-weight="bold">{kind}: {measure}</text>']
+    parts = [f'<text x="{left}" y="{top - 10}" font-weight="bold">{kind}: {measure}</text>']
     for value in range(int(low), int(high) + 1):
         parts.append(f'<path d="M{left} {y(value)}H{left + WIDTH}" stroke="#dddddd"/>')
         parts.append(f'<text x="{left - 6}" y="{y(value) + 4}" text-anchor="end">{value}</text>')
     for kbps in TICKS:
-        parts.append(f'<path d="M{x(kbps)} {TOP}V{TOP + HEIGHT}" stroke="#eeeeee"/>')
-        parts.append(f'<text x="{x(kbps)}" y="{TOP + HEIGHT + 15}" text-anchor="middle">{kbps}</text>')
+        parts.append(f'<path d="M{x(kbps)} {top}V{top + HEIGHT}" stroke="#eeeeee"/>')
+        parts.append(f'<text x="{x(kbps)}" y="{top + HEIGHT + 15}" text-anchor="middle">{kbps}</text>')
     parts.append(
-        f'<text x="{left + WIDTH // 2}" y="{TOP + HEIGHT + 32}" text-anchor="middle">kbps on disk, log scale</text>'
+        f'<text x="{left + WIDTH // 2}" y="{top + HEIGHT + 32}" text-anchor="middle">kbps on disk, log scale</text>'
     )
     for codec, colour in COLOURS.items():
         points = sorted(
