@@ -1,4 +1,4 @@
-"""Draw the rate-quality curves and write the table of the README from the results of the evaluation.
+"""Draw the rate-quality curves and write the table in README and comparison from the results of the evaluation.
 
     python docs/rate_quality.py
 
@@ -15,7 +15,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results" / "evaluation" / "table.md"
 PICTURE = ROOT / "docs" / "rate-quality.svg"
-README = ROOT / "README.md"
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "comparison.md")
 BEGIN, END = "<!-- table: python docs/rate_quality.py -->", "<!-- end of table -->"
 
 NAMES = {"rvq48": "rvq", "opus": "Opus", "mp3": "MP3"}
@@ -83,7 +83,7 @@ def _rounded(value: Decimal | None, step: str) -> str:
 
 
 def table(scores: list[Score]) -> str:
-    """Return the table of the README."""
+    """Return the table of the documents."""
     found = {(score.kind, score.codec, score.setting): score for score in scores}
     lines = [
         "| | speech, kbps | MB per hour | ViSQOL | PESQ-WB | music, kbps | ViSQOL | Zimtohrli |",
@@ -160,17 +160,18 @@ def _panel(scores: list[Score], kind: str, measure: str, span: tuple[float, floa
 
 
 def with_table(text: str, scores: list[Score]) -> str:
-    """Return the README's text with its table written anew."""
+    """Return a document's text with its table written anew."""
     head, rest = text.split(BEGIN)
     tail = rest.split(END)[1]
     return f"{head}{BEGIN}\n{table(scores)}\n{END}{tail}"
 
 
 def main() -> None:
-    """Write both."""
+    """Write the picture and the tables."""
     scores = read_scores()
     PICTURE.write_text(picture(scores), encoding="utf-8")
-    README.write_text(with_table(README.read_text(encoding="utf-8"), scores), encoding="utf-8")
+    for path in DOCUMENTS:
+        path.write_text(with_table(path.read_text(encoding="utf-8"), scores), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -47,8 +47,9 @@ def test_every_block_is_an_example_or_run_by_the_integration():
 
 def test_table_and_picture_are_those_of_the_results(rate_quality):
     scores = rate_quality.read_scores()
-    text = README.read_text(encoding="utf-8")
-    assert text == rate_quality.with_table(text, scores), "run python docs/rate_quality.py"
+    for path in rate_quality.DOCUMENTS:
+        text = path.read_text(encoding="utf-8")
+        assert text == rate_quality.with_table(text, scores), "run python docs/rate_quality.py"
     assert rate_quality.PICTURE.read_text(encoding="utf-8") == rate_quality.picture(scores), (
         "run python docs/rate_quality.py"
     )
