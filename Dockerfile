@@ -23,7 +23,7 @@ RUN useradd --create-home --uid 1000 rvq \
     && chown rvq:rvq /audio /models
 # Any user may run it (--user): caches of numba go where everyone may write.
 ENV PATH=/opt/rvq/bin:$PATH PYTHONUNBUFFERED=1 NUMBA_CACHE_DIR=/tmp/numba RVQ_MODELS=/models
-USER rvq
+USER 1000
 WORKDIR /audio
 ENTRYPOINT ["rvq"]
 CMD ["--help"]

@@ -126,6 +126,12 @@ def test_citation_names_this_version():
     assert f"\nversion: {rvqcodec.__version__}\n" in (ROOT / "CITATION.cff").read_text(encoding="utf-8")
 
 
+def test_workflow_runs_what_the_readme_says():
+    text = (ROOT / ".github" / "workflows" / "tests.yml").read_text(encoding="utf-8")
+    assert "run: .ci/run" in text and "run: make docs" in text
+    assert {"run", "test"} <= {block.mark for block in blocks(ROOT / "README.md")}
+
+
 def test_site_builds_and_loads_nothing_from_outside(tmp_path):
     if importlib.util.find_spec("mkdocs") is None or importlib.util.find_spec("material") is None:
         pytest.skip("mkdocs-material is not installed: pip install 'rvqcodec[docs]'")
