@@ -33,10 +33,7 @@ def test_examples_run_as_one_script(desk):
     assert sf.info(desk / "part.wav").duration == 1.5
     with sf.SoundFile(desk / "restored.wav") as restored:
         assert restored.title == "Greeting"
-    six = run_shell(
-        "rvq encode talk.wav six.rvq --layers 6 && cat six.rvq | cksum && cat smaller.rvq | cksum", desk
-    ).stdout
-    assert len(set(six.splitlines())) == 1
+    assert (desk / "smaller.rvq").read_bytes() == (desk / "small.rvq").read_bytes()  # 3 kbps are 6 layers
     assert {path.name for path in (desk / "restored").rglob("*.wav")} == {"interview.wav", "lecture.wav", "song.wav"}
     assert sf.info(desk / "restored" / "song.wav").subtype == "PCM_24"
 
