@@ -26,8 +26,8 @@ from rvqcodec.encoded import LayerGroup, gather
 from rvqcodec.formats.entropy.frequencies import TOTAL
 from rvqcodec.formats.entropy.layers import NO_TABLES, NOTHING, LayerCoder, Tables
 from rvqcodec.formats.entropy.payload import Mode, StaticTables
-from rvqcodec.formats.rvq.chunk import ChunkHead, Entry, frames_of, pack_head, unpack_head
 from rvqcodec.formats.rvq.fields import Fields, pack_signed, pack_varint
+from rvqcodec.formats.rvq.head import ChunkHead, Entry, frames_of, pack_head, unpack_head
 from rvqcodec.formats.rvq.header import Header, pack_header, unpack_header
 from rvqcodec.formats.rvq.recover import recover
 from rvqcodec.formats.rvq.sections import pack_section

@@ -7,18 +7,15 @@ from tiny import TRAITS, make_encoded, make_signal, make_tables, tables_of_sizes
 from rvqcodec.encoded import CodedBlock
 from rvqcodec.errors import DamageError, LimitError, TruncatedError
 from rvqcodec.formats.entropy.layers import NOTHING
-from rvqcodec.formats.rvq.chunk import (
+from rvqcodec.formats.rvq.chunk import decode_codes, lost_chunk, pack_chunk, unpack_blocks
+from rvqcodec.formats.rvq.head import (
     ChunkHead,
     Entry,
     check_lengths,
-    decode_codes,
     frames_of,
-    lost_chunk,
     max_head_bytes,
     min_head_bytes,
-    pack_chunk,
     pack_head,
-    unpack_blocks,
     unpack_head,
 )
 from rvqcodec.formats.rvq.header import Header

@@ -8,7 +8,7 @@ from tiny import TRAITS, Pipe, make_encoded, make_signal, make_tables, read_file
 
 from rvqcodec.errors import DamageError, LimitError, NotRvqError, TruncatedError, VersionError
 from rvqcodec.formats.entropy.layers import NOTHING
-from rvqcodec.formats.rvq.chunk import pack_head, unpack_head
+from rvqcodec.formats.rvq.head import pack_head, unpack_head
 from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.formats.rvq.tail import Source, pack_end, pack_metadata, unpack_end
 

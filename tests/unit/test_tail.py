@@ -1,7 +1,7 @@
 import pytest
 
 from rvqcodec.errors import LimitError, TruncatedError
-from rvqcodec.formats.rvq.chunk import Entry
+from rvqcodec.formats.rvq.head import Entry
 from rvqcodec.formats.rvq.sections import END as END_TYPE
 from rvqcodec.formats.rvq.sections import pack_section
 from rvqcodec.formats.rvq.tail import (

@@ -10,16 +10,9 @@ from typing import BinaryIO
 
 from rvqcodec.errors import DamageError, FormatError
 from rvqcodec.formats.entropy.layers import Tables
-from rvqcodec.formats.rvq.chunk import (
-    ChunkHead,
-    decode_codes,
-    lost_chunk,
-    max_head_bytes,
-    min_head_bytes,
-    pack_head,
-    unpack_head,
-)
+from rvqcodec.formats.rvq.chunk import decode_codes, lost_chunk
 from rvqcodec.formats.rvq.fields import pack_varint
+from rvqcodec.formats.rvq.head import ChunkHead, max_head_bytes, min_head_bytes, pack_head, unpack_head
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.sections import (
     CODE,

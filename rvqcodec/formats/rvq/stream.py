@@ -11,7 +11,8 @@ from typing import BinaryIO
 from rvqcodec.encoded import CodedBlock, Codes
 from rvqcodec.errors import DamageError, FormatError, LimitError, ModelError, TruncatedError, VersionError
 from rvqcodec.formats.entropy.layers import NOTHING, Tables
-from rvqcodec.formats.rvq.chunk import ChunkHead, check_lengths, decode_codes, pack_chunk, unpack_blocks, unpack_head
+from rvqcodec.formats.rvq.chunk import decode_codes, pack_chunk, unpack_blocks
+from rvqcodec.formats.rvq.head import ChunkHead, check_lengths, unpack_head
 from rvqcodec.formats.rvq.header import Header, pack_header, unpack_header
 from rvqcodec.formats.rvq.sections import (
     CODE,

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rvqcodec.errors import LimitError, TruncatedError
-from rvqcodec.formats.rvq.chunk import MAX_CHUNKS, Entry
 from rvqcodec.formats.rvq.fields import MAX_VARINT_BYTES, Fields, pack_signed, pack_varint
+from rvqcodec.formats.rvq.head import MAX_CHUNKS, Entry
 from rvqcodec.formats.rvq.sections import (
     CRC_BYTES,
     END,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import BinaryIO
 
 from rvqcodec.errors import ModelError
-from rvqcodec.formats.rvq.chunk import pack_head
+from rvqcodec.formats.rvq.head import pack_head
 from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
 
 
