@@ -13,7 +13,8 @@ from rvqcodec.formats.entropy.layers import NOTHING, Tables
 from rvqcodec.formats.entropy.network import EntropyNetwork, LayerNetwork
 from rvqcodec.formats.entropy.payload import StaticTables
 from rvqcodec.formats.rvq.header import Header
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.writer import RvqWriter
 
 TABLES_ID = "001122ff"
 

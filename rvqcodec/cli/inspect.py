@@ -19,10 +19,11 @@ from rvqcodec.formats.entropy.layers import NOTHING, Tables
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.recover import Loss, Recovery
 from rvqcodec.formats.rvq.recover import recover as recover_file
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.formats.rvq.trim import trim as trim_file
 from rvqcodec.formats.rvq.verify import summarize
 from rvqcodec.formats.rvq.verify import verify as verify_file
+from rvqcodec.formats.rvq.writer import RvqWriter
 from rvqcodec.times import format_time
 
 

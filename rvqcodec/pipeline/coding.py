@@ -19,8 +19,9 @@ from rvqcodec.formats.audio.writer import AudioWriter
 from rvqcodec.formats.entropy.layers import Tables
 from rvqcodec.formats.files import check_output
 from rvqcodec.formats.rvq.header import Header
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter, Tail
+from rvqcodec.formats.rvq.stream import RvqReader, Tail
 from rvqcodec.formats.rvq.tail import Source
+from rvqcodec.formats.rvq.writer import RvqWriter
 from rvqcodec.pipeline.opening import Place, open_audio_output, open_output, open_rvq
 from rvqcodec.pipeline.stored import DEFAULT_CHUNK_S, batched, check_entropy, chunk_header
 from rvqcodec.pipeline.tables import tables_for, tables_to_write

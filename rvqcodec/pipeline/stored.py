@@ -12,7 +12,8 @@ from typing import BinaryIO, TypeVar
 from rvqcodec.encoded import Encoded, Signal, gather
 from rvqcodec.formats.entropy.layers import ENTROPIES, Tables
 from rvqcodec.formats.rvq.header import MAX_CHUNK_FRAMES, Header
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.writer import RvqWriter
 from rvqcodec.pipeline.opening import Place, open_output, open_rvq
 from rvqcodec.pipeline.tables import tables_for, tables_to_write
 

@@ -156,7 +156,7 @@ def find_fingerprint(fingerprint: str, name: str) -> ModelFile:
     known = ", ".join(f"{model.name} ({model.fingerprint})" for model in models)
     raise ModelError(
         f"the file needs the model {name!r} with fingerprint {fingerprint}",
-        _how_to_import(name) or f"at hand: {known}; name another with --model, or: rvq models import FILE",
+        _how_to_import(name) or f"available: {known}; name another with --model, or: rvq models import FILE",
     )
 
 

@@ -46,7 +46,7 @@ def test_a_cut_header_is_refused(n_bytes):
 
 
 def test_left_over_bytes_are_refused():
-    with pytest.raises(LimitError, match="longer than what it holds"):
+    with pytest.raises(LimitError, match="longer than its contents"):
         unpack_header(pack_header(HEADER) + b"\0")
 
 

@@ -97,8 +97,8 @@ def test_auto_is_the_smallest():
 
 def test_what_is_not_at_hand_is_said():
     for entropy, tables, problem in (
-        ("static", NOTHING, "mode static needs static entropy tables that are not at hand"),
-        ("network", SMALL, "mode network needs an entropy network that is not at hand"),
+        ("static", NOTHING, "mode static needs static entropy tables that are not available"),
+        ("network", SMALL, "mode network needs an entropy network that is not available"),
     ):
         with pytest.raises(ModelError, match=problem):
             coder(tables, 4, 2).encode([u16(1, 2)], entropy)
@@ -110,7 +110,7 @@ def test_what_is_not_at_hand_is_said():
     assert coder(absent, 4, 2).decode([b"\1"], [2])[0].size == 2, "only what needs it is refused"
     with pytest.raises(ModelError, match="the file names f"):
         coder(Tables(absent=("f" * 8,)), 4, 2).decode([b"\1"], [2])
-    with pytest.raises(ModelError, match="not at hand"):
+    with pytest.raises(ModelError, match="not available"):
         encoded([np.zeros((4, 5), np.uint16)], entropy="network")
 
 

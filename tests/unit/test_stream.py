@@ -141,9 +141,9 @@ def shorter_end(sections):
 @pytest.mark.parametrize(
     ("edit", "error", "message"),
     [
-        (lambda s: [*s[:2], s[3], s[2], *s[4:]], DamageError, "chunk 1 is missing: chunk 2 stands in its place"),
+        (lambda s: [*s[:2], s[3], s[2], *s[4:]], DamageError, "chunk 1 is missing: found chunk 2 instead"),
         (lambda s: [*s[:2], *s[3:]], DamageError, "chunk 1 is missing"),
-        (lambda s: [*s[:3], s[2], *s[3:]], DamageError, "chunk 2 is missing: chunk 1 stands in its place"),
+        (lambda s: [*s[:3], s[2], *s[3:]], DamageError, "chunk 2 is missing: found chunk 1 instead"),
         (lambda s: [*s[:4], *s[5:]], DamageError, "the end section contradicts the chunks"),
         (lambda s: [s[0], *s[5:]], DamageError, "the end section contradicts the chunks"),
         (renumbered, DamageError, "the end section contradicts the chunks"),
@@ -151,15 +151,15 @@ def shorter_end(sections):
         (other_end(modes=128), DamageError, "the end section contradicts the chunks"),
         (other_end(n_optional_bytes=1), DamageError, "the end section contradicts the chunks"),
         (shorter_end, DamageError, "the end section contradicts the chunks"),
-        (lambda s: [*s[:6], s[1], *s[6:]], DamageError, "a section CODE stands where the end section should"),
-        (lambda s: [*s[:6], *s[5:]], DamageError, "the section tags stands in the file twice"),
-        (lambda s: [*s[:-1], s[-2]], DamageError, "stands in the file twice"),
+        (lambda s: [*s[:6], s[1], *s[6:]], DamageError, "found a section CODE instead of the end section"),
+        (lambda s: [*s[:6], *s[5:]], DamageError, "the section tags occurs twice"),
+        (lambda s: [*s[:-1], s[-2]], DamageError, "occurs twice"),
         (lambda s: s[:-1], TruncatedError, "the file ends before its end section"),
         (lambda s: s[1:], DamageError, "starts with a section CODE"),
         (lambda s: [], TruncatedError, "the file ends before its header"),
-        (lambda s: [s[0], *s], DamageError, "a section HEAD stands where"),
-        (lambda s: [*s, *s], LimitError, "there are bytes after the end section"),
-        (lambda s: [*s, (b"zzzz", b"")], LimitError, "there are bytes after the end section"),
+        (lambda s: [s[0], *s], DamageError, "found a section HEAD instead"),
+        (lambda s: [*s, *s], LimitError, "trailing bytes after the end section"),
+        (lambda s: [*s, (b"zzzz", b"")], LimitError, "trailing bytes after the end section"),
     ],
 )
 def test_sections_that_are_moved_are_noticed_though_their_crc_holds(edit, error, message):

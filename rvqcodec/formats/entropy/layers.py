@@ -160,7 +160,7 @@ class LayerCoder:
             lacking = "an entropy network that is" if mode == Mode.NETWORK else "static entropy tables that are"
             names = ", ".join(name for name in self.tables.absent if name != NO_TABLES)
             raise ModelError(
-                f"entropy mode {mode.name.lower()} needs {lacking} not at hand"
+                f"entropy mode {mode.name.lower()} needs {lacking} not available"
                 + (f" (the file names {names})" if names else ""),
                 "upgrade rvqcodec to read it; --entropy auto writes without",
             )
