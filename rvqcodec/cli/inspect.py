@@ -15,7 +15,7 @@ from rvqcodec.cli.jobs import Plan, files_of, refuse_folders
 from rvqcodec.cli.report import Outcome, Report, Task, run_tasks
 from rvqcodec.cli.streams import open_input, open_output, open_seekable, refuse_stream_conflicts
 from rvqcodec.cli.text import format_rates, format_size, format_table, shown
-from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.recover import Loss, Recovery
 from rvqcodec.formats.rvq.recover import recover as recover_file
@@ -96,7 +96,7 @@ def _verify_one(name: str, deep: bool) -> Outcome:
     with open_seekable(None if name == STREAM else Path(name)) as file:
         header = RvqReader(file).header
         file.seek(0)
-        tail, digest = verify_file(file, _tables(header) if deep else NOTHING, deep=deep)
+        tail, digest = verify_file(file, _tables(header) if deep else EMPTY_TABLES, deep=deep)
     duration_s = tail.end.n_samples / header.signal.sample_rate
     fields: dict[str, Any] = {
         "deep": deep,
@@ -114,7 +114,7 @@ def _verify_one(name: str, deep: bool) -> Outcome:
 def _tables(header: Header) -> Tables:
     """Return the entropy tables that a file may use, loaded only where it may use some."""
     if not header.table_ids:
-        return NOTHING
+        return EMPTY_TABLES
     from rvqcodec.pipeline.tables import tables_for
 
     return tables_for(header)

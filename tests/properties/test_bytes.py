@@ -24,7 +24,7 @@ from tiny import (
 
 from rvqcodec.encoded import LayerGroup, gather
 from rvqcodec.formats.entropy.frequencies import TOTAL
-from rvqcodec.formats.entropy.layers import NO_TABLES, NOTHING, LayerCoder, Tables
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, NO_TABLES, LayerCoder, Tables
 from rvqcodec.formats.entropy.payload import Mode, StaticTables
 from rvqcodec.formats.rvq.fields import Fields, pack_signed, pack_varint
 from rvqcodec.formats.rvq.head import ChunkHead, Entry, frames_of, pack_head, unpack_head
@@ -203,9 +203,9 @@ def coded(draw):
 
 def coded_layer(codes, size, tables, entropy):
     """Return the payload of one layer, after a look at whether it decodes."""
-    ((mode, payload),) = LayerCoder(tables, [size], [1], [len(codes)], predicting=False).encode([codes], entropy)
+    ((mode, payload),) = LayerCoder(tables, [size], [1], [len(codes)], use_network=False).encode([codes], entropy)
     assert entropy == "auto" or mode == Mode[entropy.upper()]
-    (decoded,) = LayerCoder(tables, [size], [1], [len(codes)], predicting=False).decode([payload], [mode])
+    (decoded,) = LayerCoder(tables, [size], [1], [len(codes)], use_network=False).decode([payload], [mode])
     assert np.array_equal(decoded, codes)
     return payload
 
@@ -244,7 +244,9 @@ def files(draw):
     n_samples = draw(st.integers(0, 7 * signal.sample_rate))
     encoded = make_encoded(signal, n_samples, seed=draw(st.integers(0, 99)), silent=draw(st.sampled_from([0, 0.4, 1])))
     return encoded, draw(
-        st.sampled_from([NOTHING, make_tables(4, 16), make_tables(2, 16), Tables(network=make_network(n_layers=3))])
+        st.sampled_from(
+            [EMPTY_TABLES, make_tables(4, 16), make_tables(2, 16), Tables(network=make_network(n_layers=3))]
+        )
     )
 
 

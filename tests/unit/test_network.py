@@ -116,7 +116,7 @@ def test_the_compiled_loop_gives_the_same_integers():
         products[3:6] //= 1 << 12
         wide = products.astype(np.int64) * layer.output_scale + layer.output_bias >> 16
         arguments = (products, layer.output_scale, layer.output_bias, 16, powers())
-        assert np.array_equal(fast.shares_of_products(*arguments), frequencies(wide))
+        assert np.array_equal(fast.frequencies_of_products(*arguments), frequencies(wide))
         kernel = fast._compiled()
         assert kernel is None or np.array_equal(kernel(*arguments), frequencies(wide))
 

@@ -7,7 +7,7 @@ from forge import joined, pieces
 from tiny import TRAITS, Pipe, make_encoded, make_signal, make_tables, read_file, same, write_file
 
 from rvqcodec.errors import DamageError, LimitError, NotRvqError, TruncatedError, VersionError
-from rvqcodec.formats.entropy.layers import NOTHING
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES
 from rvqcodec.formats.rvq.head import pack_head, unpack_head
 from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.formats.rvq.tail import Source, pack_end, pack_metadata, unpack_end
@@ -56,9 +56,9 @@ def test_both_ways_of_reading_the_end_agree():
 def test_chunks_are_found_by_the_index():
     reader = RvqReader(io.BytesIO(write_file(ENCODED)))
     tail = reader.read_tail()
-    found = list(reader.seek_chunks(tail, 2, NOTHING))
+    found = list(reader.seek_chunks(tail, 2, EMPTY_TABLES))
     assert [chunk.head.number for chunk in found] == [2, 3]
-    blocks = [block for chunk in found for block in reader.decoded_blocks(chunk, NOTHING)]
+    blocks = [block for chunk in found for block in reader.decoded_blocks(chunk, EMPTY_TABLES)]
     assert np.array_equal(np.concatenate([block.codes for block in blocks], 2), ENCODED.codes[:, :, 200:])
 
 
@@ -185,10 +185,10 @@ def test_the_seeking_reader_believes_no_end_that_contradicts_the_chunks():
             RvqReader(io.BytesIO(changed(other_end(**fields)))).read_tail()
     reader = RvqReader(io.BytesIO(changed(other_end(sizes=(200, 200, 200)))))
     with pytest.raises(DamageError, match="is not where the index says"):
-        list(reader.seek_chunks(reader.read_tail(), 0, NOTHING))
+        list(reader.seek_chunks(reader.read_tail(), 0, EMPTY_TABLES))
     reader = RvqReader(io.BytesIO(changed(shorter_end)))
     with pytest.raises(DamageError, match="doesn't cover what the end section says"):
-        list(reader.seek_chunks(reader.read_tail(), 3, NOTHING))
+        list(reader.seek_chunks(reader.read_tail(), 3, EMPTY_TABLES))
 
 
 @pytest.mark.parametrize("cut", [1, 8, 10, 18])
@@ -220,7 +220,9 @@ def test_a_file_of_any_signal_gives_back_what_was_written(trait, n_samples):
     tail = reader.read_tail()
     if len(tail.sizes) > 1:
         found = [
-            block for chunk in reader.seek_chunks(tail, 1, NOTHING) for block in reader.decoded_blocks(chunk, NOTHING)
+            block
+            for chunk in reader.seek_chunks(tail, 1, EMPTY_TABLES)
+            for block in reader.decoded_blocks(chunk, EMPTY_TABLES)
         ]
         assert [repr(block) for block in found] == [repr(block) for block in encoded.blocks()][2:]
 

@@ -45,7 +45,7 @@ def pack_chunk(
     if work(head, signal) > MAX_WORK:
         raise ValueError("a chunk exceeds the limit on decoding work: use shorter chunks")
     streams = np.flatnonzero(active.any(1))
-    coder = _coder(tables, header, active[streams], predicting=entropy in ("auto", Mode.NETWORK.name.lower()))
+    coder = _coder(tables, header, active[streams], use_network=entropy in ("auto", Mode.NETWORK.name.lower()))
     entries, payloads = [], []
     for layer, stride in enumerate(signal.strides[: head.n_layers]):
         rows = [codes[stream, layer, active[stream]][::stride] for stream in streams]
@@ -137,8 +137,8 @@ def decode_codes(payload: bytes, start: int, head: ChunkHead, header: Header, ta
     signal, active = header.signal, head.active
     streams = np.flatnonzero(active.any(1))
     codes = np.zeros((signal.n_streams, signal.n_layers, head.n_frames), np.uint16)
-    predicting = any(entry.mode == Mode.NETWORK for entry in head.entries)
-    coder = _coder(tables, header, active[streams], predicting=predicting)
+    use_network = any(entry.mode == Mode.NETWORK for entry in head.entries)
+    coder = _coder(tables, header, active[streams], use_network=use_network)
     for layer, stride in enumerate(signal.strides[: head.n_layers]):
         entries = head.entries[layer * len(streams) : (layer + 1) * len(streams)]
         ends = np.cumsum([start, *(entry.n_bytes for entry in entries)])
@@ -166,7 +166,7 @@ def _decode_layer(
     return rows
 
 
-def _coder(tables: Tables, header: Header, active: Bools, *, predicting: bool) -> LayerCoder:
+def _coder(tables: Tables, header: Header, active: Bools, *, use_network: bool) -> LayerCoder:
     signal = header.signal
     lengths = [int(n) for n in active.sum(1)]
-    return LayerCoder(tables, signal.codebook_sizes, signal.strides, lengths, predicting=predicting)
+    return LayerCoder(tables, signal.codebook_sizes, signal.strides, lengths, use_network=use_network)

@@ -10,7 +10,7 @@ from typing import BinaryIO
 
 from rvqcodec.encoded import CodedBlock, Codes
 from rvqcodec.errors import DamageError, FormatError, LimitError, ModelError, TruncatedError, VersionError
-from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables
 from rvqcodec.formats.rvq.chunk import decode_codes, unpack_blocks
 from rvqcodec.formats.rvq.head import ChunkHead, check_lengths, unpack_head
 from rvqcodec.formats.rvq.header import unpack_header
@@ -103,7 +103,7 @@ class RvqReader:
         self.first_chunk = len(SIGNATURE) + section.n_bytes
         self.tail: Tail | None = None
 
-    def chunks(self, tables: Tables = NOTHING) -> Iterator[PackedChunk]:
+    def chunks(self, tables: Tables = EMPTY_TABLES) -> Iterator[PackedChunk]:
         """Yield all chunks in order and set `tail`, verifying every checksum and count of the file.
 
         Args:

@@ -8,13 +8,13 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from rvqcodec.errors import TruncatedError
-from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables
 from rvqcodec.formats.entropy.payload import Mode
 from rvqcodec.formats.rvq.header import MAJOR
 from rvqcodec.formats.rvq.stream import RvqReader, Tail
 
 
-def verify(file: BinaryIO, tables: Tables = NOTHING, *, deep: bool = False) -> tuple[Tail, str]:
+def verify(file: BinaryIO, tables: Tables = EMPTY_TABLES, *, deep: bool = False) -> tuple[Tail, str]:
     """Verify a whole file: sections, heads, counts, index and end section; with `deep` each layer's codes too.
 
     Args:
