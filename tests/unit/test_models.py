@@ -69,7 +69,7 @@ def test_depthwise_convolution_is_conv1d():
 
 def test_encoder_sees_no_further_than_its_context(model):
     config = model.config
-    reach = config.reach(config.encoder_fine_blocks, config.encoder_coarse_blocks) + 1
+    reach = config.receptive_field(config.encoder_fine_blocks, config.encoder_coarse_blocks) + 1
     wave = torch.randn(1, (2 * reach + 8) * config.hop_length)
     other = wave.clone()
     other[:, : 2 * config.hop_length] = torch.randn(1, 2 * config.hop_length)

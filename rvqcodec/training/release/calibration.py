@@ -85,11 +85,13 @@ def _comb(codec: Rvq48, original: Tensor, latent: Tensor, counts: Tensor) -> flo
     for step in (decoder.compression, decoder.noise, decoder.smoothing, decoder.decorrelation):
         spectrum = step(spectrum)
     low, target = (x[..., : postfilter.n_low] for x in (spectrum.coefficients, original))
-    before, after = (decoder.mdct(near, postfilter.n_low) for near in decoder.pitch.neighbours(spectrum.pitch))
+    before, after = (
+        decoder.mdct(near, postfilter.n_low) for near in decoder.pitch.long_term_predictions(spectrum.pitch)
+    )
     piece = (
-        (torch.arange(low.shape[1], device=low.device) + 0.5) * spectrum.pitch.trust.shape[1] / low.shape[1]
+        (torch.arange(low.shape[1], device=low.device) + 0.5) * spectrum.pitch.voicing.shape[1] / low.shape[1]
     ).long()
-    change = spectrum.pitch.trust[:, piece, None] * (0.5 * (before + after) - low)
+    change = spectrum.pitch.voicing[:, piece, None] * (0.5 * (before + after) - low)
     power = target.square().sum(-1)
     loud = power > QUIET * power.mean()
 

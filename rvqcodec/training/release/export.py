@@ -139,7 +139,7 @@ def card(
     sections = [
         f"# {name}",
         f"Fingerprint `{codec.fingerprint}`. {config.sample_rate // 1000} kHz, one stream a channel, "
-        f"{config.frame_rate} frames a second, {config.n_vectors(config.n_layers)} layers of {config.codebook_size} entries"
+        f"{config.frame_rate} frames a second, {config.n_vector_layers(config.n_layers)} layers of {config.codebook_size} entries"
         f"{f' and {len(config.sinusoid_layers)} of sinusoids' if config.sinusoid_layers else ''}, "
         f"{n_parameters:.1f} M parameters.",
         "## Training",

@@ -60,7 +60,7 @@ def _examples(codec: Rvq48, crop: Tensor, generator: np.random.Generator) -> tup
     counts = torch.from_numpy(generator.integers(max(config.sinusoid_layers) + 1, config.n_layers + 1, len(crop)))
     n_layers = counts.to(crop.device)[:, None].expand(-1, codes.shape[2])
     vectors, sinusoids = codec.split(codes, n_layers)
-    n_vectors = codec.n_vectors[n_layers]
+    n_vectors = codec.n_vector_layers[n_layers]
     latent = codec.quantizer.decode(vectors, n_vectors)
     spectrum = decoder.spectrum(latent, n_vectors, n_vectors > 0, torch.zeros_like(n_layers[:, 0]), sinusoids)
     spectrum = decoder.noise(decoder.compression(spectrum))
