@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from rvqcodec.encoded import CodedBlock, Encoded, LayerGroup, Signal, gather
+from rvqcodec.encoded import CodedBlock, Encoded, gather
 from rvqcodec.formats.entropy.frequencies import TOTAL
 from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables
 from rvqcodec.formats.entropy.network import EntropyNetwork, LayerNetwork
@@ -15,6 +15,7 @@ from rvqcodec.formats.entropy.payload import StaticTables
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.formats.rvq.writer import RvqWriter
+from rvqcodec.signal import LayerGroup, Signal
 
 TABLES_ID = "001122ff"
 

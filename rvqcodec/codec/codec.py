@@ -14,9 +14,10 @@ from rvqcodec.codec.batching import Batcher
 from rvqcodec.codec.levelling import LevelledBlock, level_blocks, restore_block
 from rvqcodec.codec.runner import Context, Wave
 from rvqcodec.codec.windows import decode_blocks, encode_blocks
-from rvqcodec.encoded import MAX_CHANNELS, CodedBlock, Codes, Encoded, Signal, gather
+from rvqcodec.encoded import CodedBlock, Codes, Encoded, gather
 from rvqcodec.errors import DeviceError, ModelError
 from rvqcodec.models.family import Traits
+from rvqcodec.signal import MAX_CHANNELS, Signal
 
 MAX_BEAM_WIDTH = 256
 

@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rvqcodec.encoded import LEVELS, MAX_FRAMES_PER_BLOCK, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, Signal
 from rvqcodec.errors import ModelError
+from rvqcodec.signal import LEVELS, MAX_FRAMES_PER_BLOCK, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, Signal, violated
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ class Traits:
     def __post_init__(self) -> None:
         block = self.frames_per_block * self.hop_length
         contexts = [n for context in (self.encoder_context, self.decoder_context) for n in context or ()]
-        checks = {
+        rules = {
             "the sample rate is 1 to 768,000 Hz": 1 <= self.sample_rate <= MAX_SAMPLE_RATE,
             "frames and blocks aren't empty": self.hop_length >= 1
             and 1 <= self.frames_per_block <= MAX_FRAMES_PER_BLOCK,
@@ -81,9 +81,8 @@ class Traits:
             ),
             "edges are of a known kind": self.edges in EDGES,
         }
-        broken = [rule for rule, holds in checks.items() if not holds]
-        if broken:
-            raise ModelError(f"the model's traits are invalid; required: {broken[0]}")
+        if rule := violated(rules):
+            raise ModelError(f"the model's traits are invalid; required: {rule}")
 
     @property
     def n_layers(self) -> int:

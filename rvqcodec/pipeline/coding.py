@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rvqcodec.codec.levelling import Samples, level_blocks, neighbours, restore_block
-from rvqcodec.encoded import MAX_SAMPLE_RATE, CodedBlock
+from rvqcodec.encoded import CodedBlock
 from rvqcodec.formats.audio.reader import MIN_SAMPLE_RATE, AudioReader, SampleFormat, open_reader
 from rvqcodec.formats.audio.resample import PREROLL_S, reblock, resample
 from rvqcodec.formats.audio.tags import write_tags
@@ -25,6 +25,7 @@ from rvqcodec.formats.rvq.writer import RvqWriter
 from rvqcodec.pipeline.opening import Place, open_audio_output, open_output, open_rvq
 from rvqcodec.pipeline.stored import DEFAULT_CHUNK_S, batched, check_entropy, chunk_header
 from rvqcodec.pipeline.tables import tables_for, tables_to_write
+from rvqcodec.signal import MAX_SAMPLE_RATE
 from rvqcodec.times import format_time, parse_time
 from rvqcodec.version import __version__
 from rvqcodec.weights.registry import DEFAULT_MODEL, ModelFile, find_fingerprint, find_model

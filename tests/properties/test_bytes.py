@@ -22,7 +22,7 @@ from tiny import (
     write_file,
 )
 
-from rvqcodec.encoded import LayerGroup, gather
+from rvqcodec.encoded import gather
 from rvqcodec.formats.entropy.frequencies import TOTAL
 from rvqcodec.formats.entropy.layers import EMPTY_TABLES, NO_TABLES, LayerCoder, Tables
 from rvqcodec.formats.entropy.payload import Mode, StaticTables
@@ -45,6 +45,7 @@ from rvqcodec.formats.rvq.tail import (
     unpack_tags,
 )
 from rvqcodec.formats.rvq.trim import trim
+from rvqcodec.signal import LayerGroup
 
 U32 = st.integers(0, (1 << 32) - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

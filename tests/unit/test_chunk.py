@@ -206,7 +206,7 @@ def test_a_writer_refuses_coarse_codes_that_do_not_repeat():
     signal = make_signal(**TRAITS["strides"])
     (block,) = make_encoded(signal, 900).blocks()
     block.codes[0, 0, 1] = (int(block.codes[0, 0, 0]) + 1) % 30
-    with pytest.raises(ValueError, match="stride 4 don't repeat"):
+    with pytest.raises(ValueError, match="stride 4 aren't constant"):
         pack_chunk(Header(signal=signal, chunk_blocks=2), 0, [block], 900, EMPTY_TABLES, "raw")
 
 

@@ -4,11 +4,11 @@ import json
 import pytest
 from tiny import small_config, tiny_config
 
-from rvqcodec.encoded import LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.rvq48.config import Rvq48Config
 from rvqcodec.models.rvq48.decoder import Decoder
 from rvqcodec.models.rvq48.pitch import PitchAnalyser
+from rvqcodec.signal import LayerGroup
 
 
 def test_derived_numbers_of_the_default_model():

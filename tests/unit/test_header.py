@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 from tiny import TRAITS, make_signal
 
-from rvqcodec.encoded import LayerGroup
 from rvqcodec.errors import LimitError, TruncatedError, VersionError
 from rvqcodec.formats.rvq.header import MAJOR, MINOR, Header, pack_header, unpack_header
+from rvqcodec.signal import LayerGroup
 
 HEADER = Header(signal=make_signal(), chunk_blocks=10, table_ids=("001122ff", "ff" * 4))
 

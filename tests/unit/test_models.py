@@ -10,11 +10,11 @@ import torch
 from tiny import seeded_model, small_config, tiny_codec, tiny_config
 
 from rvqcodec.codec.codec import Codec
-from rvqcodec.encoded import LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.layers.convnext import DepthwiseConv
 from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.models.rvq48.transform import MDCT, BandEnergies, compand, expand
+from rvqcodec.signal import LayerGroup
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file
 from soundstreams import TINY, shared_lyra, tiny_model
 
-from rvqcodec.encoded import LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.soundstream.config import SoundStreamConfig
 from rvqcodec.models.soundstream.model import SoundStream
+from rvqcodec.signal import LayerGroup
 from rvqcodec.weights.importers.lyra import LYRA, from_safetensors
 
 HOP = TINY.hop_length

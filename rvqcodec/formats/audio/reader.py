@@ -12,7 +12,6 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from rvqcodec.encoded import MAX_CHANNELS, MAX_SAMPLE_RATE
 from rvqcodec.errors import AudioError
 from rvqcodec.formats.audio.pcm import Float32, SampleFormat
 from rvqcodec.formats.audio.provenance import BackgroundHash, HashingReader, Provenance
@@ -21,6 +20,7 @@ from rvqcodec.formats.audio.tags import chunk_tags, clean_tags, read_tags
 from rvqcodec.formats.audio.wav import WavHeader, WavReader, read_header
 from rvqcodec.formats.audio.writer import AudioWriter, open_writer
 from rvqcodec.formats.files import closing_on_error
+from rvqcodec.signal import MAX_CHANNELS, MAX_SAMPLE_RATE
 
 __all__ = ["AudioReader", "AudioWriter", "Provenance", "SampleFormat", "open_reader", "open_writer"]
 

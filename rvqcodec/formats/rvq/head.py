@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from rvqcodec.encoded import ANGLE_STEPS, SILENT, Angles, Bools, Factors, Levels, Signal, no_levels
+from rvqcodec.encoded import ANGLE_STEPS, SILENT, Angles, Bools, Factors, Levels, no_levels
 from rvqcodec.errors import DamageError, LimitError, VersionError
 from rvqcodec.formats.entropy.payload import Mode
 from rvqcodec.formats.rvq.fields import MAX_VARINT_BYTES, Fields, pack_signed, pack_varint
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.sections import crc32c
+from rvqcodec.signal import Signal
 
 MAX_CHUNKS = (1 << 32) - 1
 MAX_PAYLOAD_BYTES = 1 << 16

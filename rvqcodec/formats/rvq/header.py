@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from rvqcodec.encoded import (
+from rvqcodec.errors import LimitError, VersionError
+from rvqcodec.formats.entropy.layers import NO_TABLES
+from rvqcodec.formats.rvq.fields import Fields, pack_varint
+from rvqcodec.signal import (
     KINDS,
     LEVELS,
     MAX_CHANNELS,
@@ -15,9 +18,6 @@ from rvqcodec.encoded import (
     LayerGroup,
     Signal,
 )
-from rvqcodec.errors import LimitError, VersionError
-from rvqcodec.formats.entropy.layers import NO_TABLES
-from rvqcodec.formats.rvq.fields import Fields, pack_varint
 
 MAJOR, MINOR = 1, 0
 MAX_CHUNK_FRAMES = 8192

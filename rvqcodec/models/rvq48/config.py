@@ -8,9 +8,9 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rvqcodec.encoded import MAX_SAMPLE_RATE, LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.family import Traits, read_json
+from rvqcodec.signal import MAX_SAMPLE_RATE, LayerGroup, violated
 
 MAX_WEIGHTS = 1 << 28
 MAX_BLOCKS = 64
@@ -86,7 +86,7 @@ class Rvq48Config:
             raise ModelError("the model's configuration has a size that isn't positive")
         factor = self.sample_rate // PITCH_RATE
         pitch_fits = factor * PITCH_RATE == self.sample_rate and self.hop_length % (PITCH_SUBFRAMES * factor) == 0
-        checks = {
+        rules = {
             "a second holds whole frames": self.sample_rate % self.hop_length == 0,
             "band edges rise from 0 to mdct_size": _rises(self.band_edges, 0, self.mdct_size),
             "search stops rise to n_codebooks": _rises((0, *self.search_stops), 0, self.n_codebooks),
@@ -103,9 +103,8 @@ class Rvq48Config:
             and max(self.window_blocks, *self._n_blocks()) <= MAX_BLOCKS
             and self.sample_rate <= MAX_SAMPLE_RATE,
         }
-        broken = [rule for rule, holds in checks.items() if not holds]
-        if broken:
-            raise ModelError(f"the model's configuration breaks a rule: {broken[0]}")
+        if rule := violated(rules):
+            raise ModelError(f"the model's configuration is invalid; required: {rule}")
 
     @property
     def hop_length(self) -> int:

@@ -10,9 +10,9 @@ from itertools import accumulate
 from operator import mul
 from typing import Any
 
-from rvqcodec.encoded import MAX_CODEBOOK_SIZE, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.family import MAX_WINDOW_BLOCKS, Traits, read_json
+from rvqcodec.signal import MAX_CODEBOOK_SIZE, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, violated
 
 MAX_WEIGHTS = 1 << 26
 MAX_ACTIVATIONS = 1 << 24
@@ -143,10 +143,9 @@ class SoundStreamConfig:
         """
         return read_json(cls, text)
 
-    def _check(self, checks: dict[str, bool]) -> None:
-        broken = [rule for rule, holds in checks.items() if not holds]
-        if broken:
-            raise ModelError(f"the model's configuration breaks a rule: {broken[0]}")
+    def _check(self, rules: dict[str, bool]) -> None:
+        if rule := violated(rules):
+            raise ModelError(f"the model's configuration is invalid; required: {rule}")
 
     def _n_weights(self) -> int:
         """Return how many numbers the model has."""
