@@ -50,8 +50,8 @@ def test_gather_inverts_blocks(n_samples):
         ({"n_samples": 3600}, "has shape"),
         ({"block_frames": ENCODED.block_frames - np.uint16(1)}, "codes has shape"),
         ({"factors": np.ones((2, 3), np.float32)}, "factors has shape"),
-        ({"codes": ENCODED.codes.astype(np.int64)}, "codes is int64, not uint16"),
-        ({"levels": ENCODED.levels.astype(np.float32)}, "levels is float32, not uint8"),
+        ({"codes": ENCODED.codes.astype(np.int64)}, "codes is int64, expected uint16"),
+        ({"levels": ENCODED.levels.astype(np.float32)}, "levels is float32, expected uint8"),
         ({"codes": ENCODED.codes + np.uint16(16)}, "codes has a value that isn't below 16"),
         ({"angles": ENCODED.angles + np.uint16(512)}, "angles has a value that isn't below 512"),
         ({"layers": ENCODED.layers + np.uint8(1)}, "layers has a value that isn't below 5"),
@@ -119,6 +119,6 @@ def test_coarse_codes_repeat():
     codes[0, 0, 0] = (int(codes[0, 0, 0]) + 1) % 30
     with pytest.raises(ValueError, match="stride 4 aren't constant"):
         dataclasses.replace(encoded, codes=codes)
-    with pytest.raises(ValueError, match="not finite and above 0"):
+    with pytest.raises(ValueError, match="isn't finite and positive"):
         louder = make_encoded(make_signal(**TRAITS["overlap"]), 1000)
         dataclasses.replace(louder, factors=louder.factors * np.float32(0))

@@ -147,7 +147,7 @@ def test_the_number_of_weights_is_known_beforehand(config):
         ({"n_layers": 1.0}, "positive"),
         ({"dilations": ()}, "at most 8"),
         ({"dilations": (1,) * 9}, "at most 8"),
-        ({"strides": (4, 6)}, "belong together"),
+        ({"strides": (4, 6)}, "as many strides"),
         ({"negative_slope": float("nan")}, "slope"),
         ({"sample_rate": 1 << 40}, "sample rate"),
         ({"n_layers": 65}, "64 layers"),
