@@ -43,8 +43,7 @@ SESSIONS = [
     (
         "encode a.wav --model nope",
         6,
-        "rvq: unknown model: 'nope'\nhint: known models: rvq48 "
-        "(rvq models list), or the path of a .safetensors file\n",
+        "rvq: unknown model: 'nope'\nhint: known models: rvq48 (rvq models list), or the path of a .safetensors file\n",
     ),
     ("decode absent.rvq", 4, "rvq: absent.rvq: no such file or directory\n"),
     ("decode text.wav out.wav --end 3 --duration 2", 2, "rvq: --end and --duration exclude each other\n"),

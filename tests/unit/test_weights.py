@@ -84,7 +84,7 @@ def test_weights_that_do_not_fit_are_refused(path):
         load_model(read_model_file(path), "cpu")
 
 
-@pytest.mark.parametrize(("kind", "problem"), [("other", "no family of models"), ("soundstream", "unknown key")])
+@pytest.mark.parametrize(("kind", "problem"), [("other", "unknown model family"), ("soundstream", "unknown key")])
 def test_models_of_a_family_that_does_not_fit_are_refused(path, kind, problem):
     safetensors.save_file(safetensors.load_file(path), path, {**read_metadata(path), "kind": kind})
     with pytest.raises(ModelError, match=problem):

@@ -1,4 +1,4 @@
-"""PCM audio read in blocks: WAV by our own reader, all else by libsndfile. Writing is `audio_out`, passed on here."""
+"""Block-wise audio input: WAV by `wav`, other containers by libsndfile; also exports `open_writer`."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ MIN_SAMPLE_RATE = 1000
 
 
 class _Samples(Protocol):
-    """Samples in order."""
+    """A sequential source of samples."""
 
     def read(self, n_samples: int) -> Float32:
         """Return the next samples, fewer than `n_samples` only at the end."""
@@ -40,8 +40,8 @@ class AudioReader:
     Attributes:
         sample_rate: In Hz.
         channels: 1 to 8.
-        sample_format: What the source holds; UNKNOWN for lossy coding.
-        n_samples: Samples per channel as the source tells, or None; the true count once `blocks()` is exhausted.
+        sample_format: Of the source; UNKNOWN for lossy encodings.
+        n_samples: Samples per channel according to the source, or None; the exact number once `blocks()` is exhausted.
     """
 
     def __init__(
@@ -86,19 +86,19 @@ class AudioReader:
 
     def _end(self) -> tuple[dict[str, str], Provenance]:
         if self._ended is None:
-            raise ValueError("tags and provenance are known once blocks() is exhausted")
+            raise ValueError("tags and provenance are available once blocks() is exhausted")
         return self._ended
 
     def tags(self) -> dict[str, str]:
-        """Return the tags, known once `blocks()` is exhausted: a pipe may bring them last."""
+        """Return the tags, available once `blocks()` is exhausted, since they may follow the samples."""
         return self._end()[0]
 
     def provenance(self) -> Provenance:
-        """Return size in bytes and BLAKE2b-128 of the whole input, known once `blocks()` is exhausted."""
+        """Return size in bytes and BLAKE2b-128 of the whole input, available once `blocks()` is exhausted."""
         return self._end()[1]
 
     def close(self) -> None:
-        """Close what was opened here; a stream that was given stays open."""
+        """Close the files opened here; a stream passed in stays open."""
         self._resources.close()
 
     def __enter__(self) -> AudioReader:
@@ -112,7 +112,7 @@ class AudioReader:
 
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
-    """Translate what the system says of an input."""
+    """Translate OSError of an input."""
     try:
         yield
     except FileNotFoundError as error:
@@ -131,16 +131,16 @@ def _check_finite(block: Float32, position: int) -> None:
 
 
 def open_reader(source: Path | BinaryIO) -> AudioReader:
-    """Open audio for reading in blocks.
+    """Open audio for block-wise reading.
 
-    PCM in RIFF, RF64 or BW64 is read forwards by our own reader, so that a WAV gives the same from a file and from a
-    pipe; all else by libsndfile, from a stream by way of a temporary file without a name.
+    PCM in RIFF, RF64 or BW64 is read sequentially by `wav`, identically from a file and from a pipe; everything else by libsndfile, from a
+    stream through an anonymous temporary file.
 
     Args:
-        source: A file, or a binary stream that need not seek.
+        source: A file, or a binary stream that need not be seekable.
 
     Raises:
-        AudioError: It is absent, a folder, empty, not audio, or has channels or a sample rate that are not supported.
+        AudioError: It is missing, a folder, empty, not audio, or its channels or sample rate aren't supported.
     """
     with closing_on_error() as stack, _reading():
         if not isinstance(source, Path):
@@ -151,7 +151,7 @@ def open_reader(source: Path | BinaryIO) -> AudioReader:
 
 
 def _is_regular(path: Path) -> bool:
-    """Tell a file from a pipe or a device.
+    """Return whether a path is a regular file, not a pipe or a device.
 
     Raises:
         AudioError: It is a folder, or empty.
@@ -187,7 +187,7 @@ def _open_stream(source: BinaryIO, stack: contextlib.ExitStack) -> AudioReader:
 
 
 def _spool(stream: HashingReader) -> BinaryIO:
-    """Copy a whole stream, with what was read of it already, into a temporary file and return that, rewound."""
+    """Copy a whole stream, including the bytes already read, to a temporary file; return that, rewound."""
     kept = stream.kept or []
     stream.forget()
     try:

@@ -25,8 +25,8 @@ class SoundStreamConfig:
     """Sizes of the encoder; the decoder mirrors it.
 
     The encoder downsamples by `strides` in as many strided convolutions of `kernels`, the first from the wave to `widths[0]` channels.
-    After each but the last, stage i has one residual unit per dilation at `widths[i]` channels, with `groups[i]` groups in the units' last layer
-    and in the following strided convolution. The convolution to the latent has the last number of groups again.
+    After each but the last, stage i has one residual unit per dilation at `widths[i]` channels, with `groups[i]` groups in the units'
+    last layer and in the following strided convolution. The convolution to the latent has the last number of groups again.
 
     Args:
         sample_rate: In Hz.
