@@ -28,7 +28,19 @@ MIN_SAMPLE_RATE = 1000
 
 
 class _Samples(Protocol):
-    """A sequential source of samples."""
+    """A sequential source of samples, with the properties that its header declares (`AudioReader`)."""
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def sample_format(self) -> SampleFormat: ...
+
+    @property
+    def n_samples(self) -> int | None: ...
 
     def read(self, n_samples: int) -> Float32:
         """Return the next samples, fewer than `n_samples` only at the end."""
@@ -47,23 +59,18 @@ class AudioReader:
     def __init__(
         self,
         samples: _Samples,
-        *,
-        sample_rate: int,
-        channels: int,
-        sample_format: SampleFormat,
-        n_samples: int | None,
         finish: Callable[[], tuple[dict[str, str], Provenance]],
         resources: contextlib.ExitStack,
     ) -> None:
-        if not 1 <= channels <= MAX_CHANNELS:
-            raise AudioError(f"the audio has {channels} channels; 1 to {MAX_CHANNELS} are supported")
-        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        self.sample_rate = samples.sample_rate
+        self.channels = samples.channels
+        self.sample_format = samples.sample_format
+        self.n_samples = samples.n_samples
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise AudioError(f"the audio has {self.channels} channels; 1 to {MAX_CHANNELS} are supported")
+        if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
             limits = f"{MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz are supported"
-            raise AudioError(f"the sample rate is {sample_rate} Hz; {limits}")
-        self.sample_rate = sample_rate
-        self.channels = channels
-        self.sample_format = sample_format
-        self.n_samples = n_samples
+            raise AudioError(f"the sample rate is {self.sample_rate} Hz; {limits}")
         self._samples = samples
         self._finish = finish
         self._resources = resources
@@ -210,27 +217,10 @@ def _wav_reader(stream: HashingReader, header: WavHeader, stack: contextlib.Exit
         stream.drain()
         return clean_tags(chunk_tags(chunks)), stream.provenance()
 
-    return AudioReader(
-        wav,
-        sample_rate=header.sample_rate,
-        channels=header.channels,
-        sample_format=header.sample_format,
-        n_samples=wav.n_samples,
-        finish=finish,
-        resources=stack,
-    )
+    return AudioReader(wav, finish, stack)
 
 
 def _library_reader(
     source: BinaryIO, finish: Callable[[], tuple[dict[str, str], Provenance]], stack: contextlib.ExitStack
 ) -> AudioReader:
-    samples = stack.enter_context(LibrarySamples(source))
-    return AudioReader(
-        samples,
-        sample_rate=samples.sample_rate,
-        channels=samples.channels,
-        sample_format=samples.sample_format,
-        n_samples=samples.n_samples,
-        finish=finish,
-        resources=stack,
-    )
+    return AudioReader(stack.enter_context(LibrarySamples(source)), finish, stack)

@@ -143,10 +143,10 @@ class WavReader:
 
     def __init__(self, stream: ForwardReader, header: WavHeader) -> None:
         self._stream = stream
-        self._format = header.sample_format
         self._n_left = header.n_data_bytes
         self._frame_bytes = header.channels * header.sample_format.n_bytes
         self.header = header
+        self.sample_rate, self.channels, self.sample_format = header.sample_rate, header.channels, header.sample_format
 
     @property
     def n_samples(self) -> int | None:
@@ -165,7 +165,7 @@ class WavReader:
                 _log.warning("the WAV is truncated: %d bytes of samples are missing", self._n_left)
                 self._n_left = 0
         whole = len(data) - len(data) % self._frame_bytes
-        return unpack_samples(data[:whole], self._format, self.header.channels)
+        return unpack_samples(data[:whole], self.sample_format, self.channels)
 
     def read_tail(self) -> list[tuple[bytes, bytes]]:
         """Skip the remaining samples and return the chunks of tags after them."""

@@ -1,4 +1,4 @@
-"""Chunk heads: what a chunk says of its blocks and payloads, with its own CRC-32C (SPEC.md, section 5)."""
+"""Chunk heads: the blocks and payloads of a chunk, protected by a CRC-32C of their own (SPEC.md, section 5)."""
 
 from __future__ import annotations
 
