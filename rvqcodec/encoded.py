@@ -158,7 +158,7 @@ def check_codes(signal: Signal, codes: Codes) -> None:
 
 
 def fits_grid(signal: Signal, block_frames: npt.NDArray[np.uint16], n_samples: int) -> bool:
-    """Return whether blocks of these frames fit a file of `n_samples` source samples: equal to the grid, or with overlap at least that."""
+    """Return whether `block_frames` [blocks] fit a file of `n_samples` source samples: equal to the grid, or with overlap at least that."""
     needed = signal.block_frames(n_samples)
     if not signal.overlap:
         return np.array_equal(block_frames, needed)

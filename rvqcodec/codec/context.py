@@ -88,7 +88,7 @@ def in_context(
     """Return a window with its context along the last axis, and how many frames of context it has on each side.
 
     Args:
-        parts: The previous window, the window and the next one; empty beyond the ends of the file.
+        parts: The previous window, the window and the next one, [..., items]; empty beyond the ends of the file.
         context: Frames that the model depends on.
         unit: Items per frame.
         multiple: The number of frames in the window is rounded up to a multiple of it.

@@ -79,7 +79,7 @@ def _widen_24(data: bytes) -> npt.NDArray[np.int32]:
 
 
 def pack_levels(levels: Levels, sample_format: SampleFormat) -> bytes:
-    """Return the result of `quantize` as little-endian interleaved bytes, as in WAV."""
+    """Return the result of `quantize`, [n, channels], as little-endian interleaved bytes, as in WAV."""
     if sample_format is SampleFormat.U8:
         return (levels.astype(np.int16) + 128).astype(np.uint8).tobytes()
     if sample_format is SampleFormat.S24:

@@ -57,7 +57,7 @@ def _fit(tail: Float32, n_samples: int) -> Float32:
 
 
 def reblock(blocks: Iterable[Float32], size: int) -> Iterator[Float32]:
-    """Yield the same samples in blocks of `size`; only the last may be shorter, none is empty."""
+    """Yield the same samples, float32 [n, channels], in blocks of `size`; only the last may be shorter, none is empty."""
     pending: list[Float32] = []
     n_pending = 0
     for whole in blocks:

@@ -37,7 +37,11 @@ _UNKNOWN_LENGTH = 1 << 62
 
 @contextlib.contextmanager
 def decoding() -> Iterator[None]:
-    """Translate errors of libsndfile on input."""
+    """Translate errors of libsndfile on input.
+
+    Raises:
+        AudioError: libsndfile failed.
+    """
     try:
         yield
     except soundfile.LibsndfileError as error:
@@ -46,7 +50,11 @@ def decoding() -> Iterator[None]:
 
 @contextlib.contextmanager
 def encoding() -> Iterator[None]:
-    """Translate errors of libsndfile on output."""
+    """Translate errors of libsndfile on output.
+
+    Raises:
+        OutputError: libsndfile failed.
+    """
     try:
         yield
     except soundfile.LibsndfileError as error:

@@ -70,7 +70,7 @@ class LayerNetwork:
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> LayerNetwork:
-        """Return the layer of its stored arrays, strides included."""
+        """Return the layer, given its stored arrays by name (shapes as above) and its "strides", int64 [passes - 1]."""
         return cls(
             strides=tuple(map(int, arrays["strides"])),
             **{name: value for name, value in arrays.items() if name != "strides"},

@@ -54,7 +54,7 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
+class FoundChunk:
     """A chunk whose head is intact; its section, of `n_bytes` bytes, may be damaged or truncated.
 
     `payload` is that of the section, `start` the offset of the first layer payload in it, `intact` whether the section's CRC matches.
@@ -123,11 +123,11 @@ def recover(data: bytes, target: BinaryIO, tables: Tables) -> Recovery:
     )
 
 
-def _had_layers(found: Found | None, n_kept: int) -> bool:
+def _had_layers(found: FoundChunk | None, n_kept: int) -> bool:
     return found is not None and found.head.n_layers == n_kept
 
 
-def _write_chunk(writer: RvqWriter, number: int, found: Found | None, n_samples: int, tables: Tables) -> int:
+def _write_chunk(writer: RvqWriter, number: int, found: FoundChunk | None, n_samples: int, tables: Tables) -> int:
     """Write the intact layers of one chunk and return their number."""
     header = writer.header
     covered = min(n_samples, header.chunk_start(number + 1)) - header.chunk_start(number)
@@ -146,7 +146,7 @@ def _write_chunk(writer: RvqWriter, number: int, found: Found | None, n_samples:
     return 0
 
 
-def _extent(chunks: dict[int, Found], end: End | None, header: Header) -> tuple[int, int]:
+def _extent(chunks: dict[int, FoundChunk], end: End | None, header: Header) -> tuple[int, int]:
     """Return the number of chunks and of source samples, from the end section or else from the last chunk."""
     if end is not None:
         return end.n_chunks, end.n_samples
@@ -154,18 +154,18 @@ def _extent(chunks: dict[int, Found], end: End | None, header: Header) -> tuple[
     return last + 1, header.chunk_start(last) + chunks[last].head.n_samples if chunks else 0
 
 
-def _scan(data: bytes, start: int, header: Header) -> tuple[dict[int, Found], dict[bytes, bytes], End | None]:
+def _scan(data: bytes, start: int, header: Header) -> tuple[dict[int, FoundChunk], dict[bytes, bytes], End | None]:
     """Scan the sections; after damage, resume at the next recognisable one.
 
     Returns:
         The chunks by number, the payloads of the optional sections by type, and the end section.
     """
-    chunks: dict[int, Found] = {}
+    chunks: dict[int, FoundChunk] = {}
     optional: dict[bytes, bytes] = {}
     end: End | None = None
     last = -1
     for position, piece in _pieces(data, start, header):
-        if isinstance(piece, Found):
+        if isinstance(piece, FoundChunk):
             if piece.head.number > last and _can_precede(position, piece.head.number, header):
                 last = piece.head.number
                 chunks[last] = piece
@@ -202,7 +202,7 @@ def _plausible_end(section: Section, last: int, position: int, header: Header) -
     return end if fits and header.spans(end.n_chunks, end.n_samples) else None
 
 
-def _pieces(data: bytes, position: int, header: Header) -> Iterator[tuple[int, Found | Section]]:
+def _pieces(data: bytes, position: int, header: Header) -> Iterator[tuple[int, FoundChunk | Section]]:
     """Yield the chunks and intact sections, each with its offset.
 
     After damage each following sync word is tried. Bytes examined unsuccessfully are counted, so that a file made of sync words
@@ -222,12 +222,12 @@ def _pieces(data: bytes, position: int, header: Header) -> Iterator[tuple[int, F
         position = sync_word.start() if sync_word else len(data)
 
 
-def _overruns(data: bytes, end: int, piece: Found | Section) -> bool:
+def _overruns(data: bytes, end: int, piece: FoundChunk | Section) -> bool:
     """Return whether bytes are missing from a damaged chunk, so that the next section begins before its `end`."""
-    return isinstance(piece, Found) and not piece.intact and SYNC_WORD.match(data, end) is None
+    return isinstance(piece, FoundChunk) and not piece.intact and SYNC_WORD.match(data, end) is None
 
 
-def _piece(data: bytes, position: int, header: Header) -> tuple[Found | Section | None, int]:
+def _piece(data: bytes, position: int, header: Header) -> tuple[FoundChunk | Section | None, int]:
     """Return the chunk or the intact section at `position` and its size; or None and the number of bytes examined."""
     head = bytes(data[position : position + TYPE_BYTES + MAX_LENGTH_BYTES])
     if head[:TYPE_BYTES] == CODE:
@@ -250,7 +250,7 @@ def _piece(data: bytes, position: int, header: Header) -> tuple[Found | Section 
     return section if section is not None and section.intact else None, n_bytes
 
 
-def _chunk(data: bytes, position: int, header: Header) -> Found:
+def _chunk(data: bytes, position: int, header: Header) -> FoundChunk:
     """Return the chunk at `position`; the section's length is derived from the head, since the length field may be damaged."""
     body, head, start = _head(data, position + TYPE_BYTES, header)
     length = start + head.n_payload_bytes
@@ -259,7 +259,7 @@ def _chunk(data: bytes, position: int, header: Header) -> Found:
     check = int.from_bytes(data[body + length : body + length + CRC_BYTES], "little")
     intact = len(payload) == length and crc32c(frame, payload) == check
     n_bytes = body + length + CRC_BYTES - position
-    return Found(head=head, payload=payload, start=start, n_bytes=n_bytes, intact=intact)
+    return FoundChunk(head=head, payload=payload, start=start, n_bytes=n_bytes, intact=intact)
 
 
 def _head(data: bytes, position: int, header: Header) -> tuple[int, ChunkHead, int]:

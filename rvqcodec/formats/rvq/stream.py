@@ -121,7 +121,7 @@ class RvqReader:
                 raise LimitError(f"chunk {len(tally.sizes) - 1} is not the last and covers less than a whole chunk")
             tally.add(chunk.head.n_samples, chunk.head.entries, section.n_bytes)
             if any(self._short_of(head, tally.n_samples) for head in before):
-                raise DamageError(f"{self.place(len(tally.sizes) - 1)} follows blocks that end early", RECOVER_HINT)
+                raise DamageError(f"{self.describe(len(tally.sizes) - 1)} follows blocks that end early", RECOVER_HINT)
             before = [*before[-1:], chunk.head]
             yield chunk
             section = self._next(tally)
@@ -155,7 +155,7 @@ class RvqReader:
         """
         codes, n_intact = decode_codes(chunk.payload, chunk.start, chunk.head, self.header, tables)
         if n_intact < chunk.head.n_layers:
-            raise DamageError(f"{self.place(chunk.head.number)} is damaged in layer {n_intact + 1}", RECOVER_HINT)
+            raise DamageError(f"{self.describe(chunk.head.number)} is damaged in layer {n_intact + 1}", RECOVER_HINT)
         return codes
 
     def read_tail(self) -> Tail:
@@ -205,12 +205,12 @@ class RvqReader:
             self.file.seek(offsets[number])
             section = read_section(self.file)
             if section is None or section.kind != CODE or section.n_bytes != tail.sizes[number]:
-                raise DamageError(f"{self.place(number)} isn't where the index says", RECOVER_HINT)
+                raise DamageError(f"{self.describe(number)} isn't where the index says", RECOVER_HINT)
             chunk = self._unpack(section, number, tables)
             end = min(tail.end.n_samples, self.header.chunk_start(number + 1))
             covers = self.header.chunk_start(number) + chunk.head.n_samples == end
             if not covers or self._short_of(chunk.head, tail.end.n_samples):
-                raise DamageError(f"{self.place(number)} doesn't cover what the end section says", RECOVER_HINT)
+                raise DamageError(f"{self.describe(number)} doesn't cover what the end section says", RECOVER_HINT)
             yield chunk
 
     def rewind(self) -> None:
@@ -222,7 +222,7 @@ class RvqReader:
         """Return the file's size in bytes."""
         return self.first_chunk + sum(tail.sizes) + tail.end.n_optional_bytes + tail.n_end_bytes
 
-    def place(self, number: int) -> str:
+    def describe(self, number: int) -> str:
         """Return a chunk's number and time range, for messages."""
         start = number * self.header.chunk_s
         return f"chunk {number} ({format_time(start)} to {format_time(start + self.header.chunk_s)})"
@@ -234,7 +234,9 @@ class RvqReader:
         except TruncatedError as error:
             raise TruncatedError(f"the file is cut off after {after}", RECOVER_HINT) from error
         except FormatError as error:
-            raise DamageError(f"{self.place(len(tally.sizes))} or what follows it is damaged", RECOVER_HINT) from error
+            raise DamageError(
+                f"{self.describe(len(tally.sizes))} or what follows it is damaged", RECOVER_HINT
+            ) from error
         if section is None:
             raise TruncatedError(f"the file is cut off after {after}: its end section is missing", RECOVER_HINT)
         return section
@@ -243,12 +245,12 @@ class RvqReader:
         try:
             head, start = unpack_head(section.payload, self.header)
         except FormatError as error:
-            raise type(error)(f"{self.place(number)} is damaged: {error.message}", RECOVER_HINT) from error
+            raise type(error)(f"{self.describe(number)} is damaged: {error.message}", RECOVER_HINT) from error
         if head.number != number:
             raise DamageError(f"chunk {number} is missing: found chunk {head.number} instead", RECOVER_HINT)
         if not section.intact:
             raise DamageError(
-                f"{self.place(number)} is damaged{self._layer(section, head, start, tables)}", RECOVER_HINT
+                f"{self.describe(number)} is damaged{self._layer(section, head, start, tables)}", RECOVER_HINT
             )
         check_lengths(section.payload, start, head)
         return PackedChunk(head=head, payload=section.payload, start=start)

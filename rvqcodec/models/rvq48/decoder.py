@@ -80,7 +80,7 @@ class Decoder(nn.Module):
     def spectrum(
         self, latent: Tensor, n_layers: Tensor, active: Tensor, frame_index: Tensor, sinusoids: Tensor
     ) -> Spectrum:
-        """Return the network's spectrum, the input of the enhancement chain; arguments as in `forward`."""
+        """Return the network's spectrum, the input of the enhancement chain; arguments and shapes as in `forward`."""
         coefficients, envelope = self.network(latent, n_layers)
         return Spectrum(
             coefficients=coefficients,

@@ -22,7 +22,7 @@ class CausalConv(nn.Conv1d):
     """Causal convolution, [batch, width, steps] to [batch, out, steps / stride]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the convolved activations."""
+        """Return activations [batch, out, steps / stride] of `x` [batch, width, steps]."""
         (kernel,), (stride,), (dilation,) = self.kernel_size, self.stride, self.dilation
         return super().forward(functional.pad(x, ((kernel - 1) * dilation + 1 - stride, 0)))
 
@@ -37,7 +37,7 @@ class CausalUpsampling(nn.ConvTranspose1d):
     bias: Tensor
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Return the upsampled activations."""
+        """Return activations [batch, out, steps * stride] of `x` [batch, width, steps]."""
         (stride,), n_steps, groups = self.stride, x.shape[-1], self.groups
         weight = self.weight.unflatten(2, (-1, stride)).unflatten(0, (groups, -1))  # [groups, in, out, pieces, stride]
         pieces = weight.permute(3, 0, 2, 4, 1).flatten(2, 3)  # [pieces, groups, out * stride, in], both by group
@@ -60,7 +60,7 @@ class Pointwise(nn.Conv1d):
         super().__init__(width, out, 1, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the activations of the layer."""
+        """Return activations [batch, out, steps] of `x` [batch, width, steps]."""
         weight = self.weight.view(self.groups, -1, self.weight.shape[1])  # [groups, out / groups, width / groups]
         y = weight @ x.unflatten(1, (self.groups, -1))  # [batch, groups, out / groups, steps]
         return y.flatten(1, 2) + self.bias[:, None]

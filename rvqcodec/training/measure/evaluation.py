@@ -132,7 +132,7 @@ def decode_layers(codec: Rvq48, wave: Wave, layer_counts: Sequence[int], beam_wi
 
 
 def pesq_wideband(reference: Wave, decoded: Wave) -> float:
-    """Return PESQ-WB (ITU-T P.862.2) of two 48 kHz waves, NaN if it detects no utterance.
+    """Return PESQ-WB (ITU-T P.862.2) of two waves at 48 kHz, float32 [n_samples], NaN if it detects no utterance.
 
     Raises:
         RvqError: The package pesq isn't installed.
@@ -149,7 +149,7 @@ def pesq_wideband(reference: Wave, decoded: Wave) -> float:
 
 
 def visqol(reference: Wave, decoded: Wave) -> float:
-    """Return ViSQOL (audio mode, 48 kHz) of two waves.
+    """Return ViSQOL (audio mode), 1 to 5, of two waves at 48 kHz, float32 [n_samples].
 
     Raises:
         RvqError: The package visqol-python isn't installed.

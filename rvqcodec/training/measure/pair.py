@@ -81,7 +81,7 @@ def score_pair(reference: Path, degraded: Path) -> Scores:
 
 
 def si_sdr(reference: Wave, degraded: Wave) -> float:
-    """Return the scale-invariant signal-to-distortion ratio in dB, of zero-mean signals.
+    """Return the scale-invariant SDR in dB of two waves [n_samples] without their means; NaN for a constant reference.
 
     Source: Le Roux et al. 2019.
     """

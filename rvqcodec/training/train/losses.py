@@ -177,7 +177,7 @@ class ReconstructionLoss(nn.Module):
         return {"low": self.low(ours[..., :n_low], theirs[..., :n_low], -(-EDGE // self.mdct.size))}
 
     def mel_distance(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean over all six scales of the L1 distance of log10 mel spectra, for evaluation."""
+        """Return the mean over all six scales of the L1 distance of log10 mel spectra of waves [batch, n_samples], for evaluation."""
         distances = [
             functional.l1_loss(self._log_mel(spectrum(output), size), self._log_mel(spectrum(target), size))
             for size, spectrum in zip(MELS, self.spectra.values(), strict=True)

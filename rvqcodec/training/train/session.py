@@ -133,6 +133,7 @@ def load_start(init: str, config: Rvq48Config | None = None) -> tuple[Rvq48, Ten
 
     Raises:
         ModelError: It can't be read.
+        RvqError: The model is of another family.
     """
     if not init:
         return Rvq48(config or Rvq48Config.from_json(find_model(DEFAULT_MODEL).config)), None

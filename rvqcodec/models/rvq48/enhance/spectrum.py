@@ -52,11 +52,11 @@ class Spectrum:
         return self.analysis
 
     def changed(self, coefficients: Tensor) -> Spectrum:
-        """Return the spectrum with other coefficients, without rescaling."""
+        """Return the spectrum with other coefficients [batch, frames * merge, mdct_size], without rescaling."""
         return dataclasses.replace(self, coefficients=coefficients)
 
     def rescaled(self, coefficients: Tensor, envelope: Tensor | None = None) -> Spectrum:
-        """Return the spectrum with other coefficients, rescaled to the band energies of its envelope or of a new one."""
+        """Return the spectrum with other coefficients, rescaled to the energies of its envelope or a new one [batch, frames, bands]."""
         loudness = self.envelope if envelope is None else envelope
         return dataclasses.replace(self, coefficients=self.energies.rescale(coefficients, loudness), envelope=loudness)
 
