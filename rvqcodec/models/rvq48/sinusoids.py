@@ -119,10 +119,10 @@ def mix(
         selected: Frames that get each sinusoid, bool [sinusoids, batch, frames].
         energies: Band energies of the model.
     """
-    coded, loudness = (torch.pow(10.0, 2 * envelope) * energies.widths for envelope in envelopes)
+    coded, corrected = (torch.pow(10.0, 2 * envelope) * energies.widths for envelope in envelopes)
     power_in_band = torch.stack([energies.power(spectrum) * energies.widths for spectrum in spectra])
     relevant = (power_in_band > MIN_BAND_POWER * power_in_band.sum(-1, keepdim=True)) & selected[..., None]
-    shared = (loudness / relevant.sum(0).clamp(min=1)).expand_as(power_in_band)
+    shared = (corrected / relevant.sum(0).clamp(min=1)).expand_as(power_in_band)
     strongest = power_in_band.argmax(-1, keepdim=True)
     power = (shared * relevant).sum(-1) / (power_in_band * relevant).sum(-1).clamp(min=1e-9)
     power = torch.minimum(

@@ -57,8 +57,8 @@ class Spectrum:
 
     def rescaled(self, coefficients: Tensor, envelope: Tensor | None = None) -> Spectrum:
         """Return the spectrum with other coefficients, rescaled to the energies of its envelope or a new one [batch, frames, bands]."""
-        loudness = self.envelope if envelope is None else envelope
-        return dataclasses.replace(self, coefficients=self.energies.rescale(coefficients, loudness), envelope=loudness)
+        target = self.envelope if envelope is None else envelope
+        return dataclasses.replace(self, coefficients=self.energies.rescale(coefficients, target), envelope=target)
 
 
 class Step(Protocol):
