@@ -15,14 +15,15 @@ from rvqcodec.cli.jobs import Plan, files_of, refuse_folders
 from rvqcodec.cli.report import Outcome, Report, Task, run_tasks
 from rvqcodec.cli.streams import open_input, open_output, open_seekable, refuse_stream_conflicts
 from rvqcodec.cli.text import format_rates, format_size, format_table, shown
-from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.recover import Loss, Recovery
 from rvqcodec.formats.rvq.recover import recover as recover_file
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.formats.rvq.trim import trim as trim_file
 from rvqcodec.formats.rvq.verify import summarize
 from rvqcodec.formats.rvq.verify import verify as verify_file
+from rvqcodec.formats.rvq.writer import RvqWriter
 from rvqcodec.times import format_time
 
 
@@ -95,7 +96,7 @@ def _verify_one(name: str, deep: bool) -> Outcome:
     with open_seekable(None if name == STREAM else Path(name)) as file:
         header = RvqReader(file).header
         file.seek(0)
-        tail, digest = verify_file(file, _tables(header) if deep else NOTHING, deep=deep)
+        tail, digest = verify_file(file, _tables(header) if deep else EMPTY_TABLES, deep=deep)
     duration_s = tail.end.n_samples / header.signal.sample_rate
     fields: dict[str, Any] = {
         "deep": deep,
@@ -113,7 +114,7 @@ def _verify_one(name: str, deep: bool) -> Outcome:
 def _tables(header: Header) -> Tables:
     """Return the entropy tables that a file may use, loaded only where it may use some."""
     if not header.table_ids:
-        return NOTHING
+        return EMPTY_TABLES
     from rvqcodec.pipeline.tables import tables_for
 
     return tables_for(header)

@@ -1,4 +1,4 @@
-"""Output files: refused before work begins where they can't be written, and whole or absent after it."""
+"""Atomic output files: checked before work begins, and either complete or absent after it."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _NO_LINKS = (errno.EPERM, errno.ENOSYS, errno.EOPNOTSUPP, errno.EMLINK, errno.EI
 
 
 def check_output(source: Path | None, target: Path, *, overwrite: bool) -> None:
-    """Refuse an output that can't or mustn't be written.
+    """Check that an output may be written.
 
     Args:
         source: The input, or None for a stream; it need not exist.
         target: The output.
-        overwrite: Whether an output that exists may be replaced.
+        overwrite: Whether an existing output may be replaced.
 
     Raises:
         OutputError: The target is the source, is a folder, exists without `overwrite`, or its folder doesn't exist.
@@ -43,19 +43,19 @@ def check_output(source: Path | None, target: Path, *, overwrite: bool) -> None:
 
 
 def is_special(path: Path) -> bool:
-    """Tell whether a path is there and is neither a file nor a folder: a device, a named pipe, a socket."""
+    """Return whether a path exists and is neither a file nor a folder: a device, a named pipe, a socket."""
     status = _status(path)
     return status is not None and not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode)
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """Return a path's status, links followed, or None where there is nothing."""
+    """Return a path's status, links followed, or None if it doesn't exist."""
     try:
         return path.stat()
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
-        raise OutputError("a file stands where the output's folder should be") from error
+        raise OutputError("the output's folder is a file") from error
     except OSError as error:
         raise write_error(error) from error
 
@@ -72,21 +72,21 @@ def _is_same(source: Path, target: Path, target_status: os.stat_result | None) -
 
 
 def write_error(error: OSError) -> OutputError:
-    """Return the OutputError that says an OSError plainly."""
+    """Return an OutputError with the reason of an OSError."""
     reason = (error.strerror or str(error)).lower()
     return OutputError(f"the output cannot be written: {reason}")
 
 
 @contextlib.contextmanager
 def atomic_output(target: Path, *, overwrite: bool) -> Iterator[Path]:
-    """Yield a path to write to, which becomes `target` when the block ends well, and is removed when it doesn't.
+    """Yield a temporary path, which is renamed to `target` on success and removed on failure.
 
-    The temporary file stands beside the output under a short hidden name that is the same for the same output: what
-    a killed run left is taken over. A device or a named pipe is yielded itself.
+    The temporary file is beside the output under a short hidden name derived from the output's, so that the leftover of a killed run is
+    replaced. A device or a named pipe is yielded itself.
 
     Args:
-        target: The output; where it is a symbolic link, the file that it leads to is replaced.
-        overwrite: Whether a file of that name may be replaced, also one that appears meanwhile.
+        target: The output; if it is a symbolic link, its target is replaced.
+        overwrite: Whether an existing file may be replaced, also one created in the meantime.
 
     Raises:
         OutputError: The output exists, or can't be written.
@@ -109,7 +109,7 @@ def atomic_output(target: Path, *, overwrite: bool) -> Iterator[Path]:
 
 
 def temporary_path(target: Path) -> Path:
-    """Return the name under which an output is written: short, hidden, beside it, the same for the same output."""
+    """Return the temporary path of an output: short, hidden, beside it, and a function of its name."""
     digest = hashlib.blake2b(os.fsencode(target.name), digest_size=5).hexdigest()
     return target.with_name(f".{digest}.tmp")
 
@@ -121,7 +121,7 @@ def remove_leftover(target: Path) -> None:
 
 
 def _create(temporary: Path) -> tuple[int, int]:
-    """Create the temporary file anew and return what identifies it."""
+    """Create the temporary file and return its device and inode."""
     try:
         temporary.unlink(missing_ok=True)
         descriptor = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
@@ -141,7 +141,7 @@ def _is_ours(temporary: Path, identity: tuple[int, int]) -> bool:
 
 
 def _place(temporary: Path, final: Path, identity: tuple[int, int], overwrite: bool) -> None:
-    """Flush the temporary file to the disk and give it its name."""
+    """Flush the temporary file to disk and rename it."""
     if not _is_ours(temporary, identity):
         raise OutputError("another run is writing the same output")
     try:
@@ -152,14 +152,14 @@ def _place(temporary: Path, final: Path, identity: tuple[int, int], overwrite: b
         else:
             _rename_if_absent(temporary, final)
     except FileExistsError as error:
-        raise OutputError("the output exists already: it appeared meanwhile", OVERWRITE_HINT) from error
+        raise OutputError("the output exists already: it was created in the meantime", OVERWRITE_HINT) from error
     except OSError as error:
         raise write_error(error) from error
     _flush_folder(final.parent)
 
 
 def _rename_if_absent(temporary: Path, final: Path) -> None:
-    """Rename without replacing: by a hard link, or where the file system has none, after a look."""
+    """Rename without replacing: by a hard link or, on file systems without, after a check."""
     try:
         os.link(temporary, final)
     except FileExistsError:
@@ -181,7 +181,7 @@ def _remove(temporary: Path, identity: tuple[int, int]) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the new name last through a power cut, where the system can."""
+    """Make the rename durable, where the system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -192,7 +192,7 @@ def _flush_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def closing_on_error() -> Iterator[contextlib.ExitStack]:
-    """Yield a stack for what is opened on the way, closed here only when the way fails."""
+    """Yield an exit stack that is closed here only on failure."""
     with contextlib.ExitStack() as guard:
         stack = guard.enter_context(contextlib.ExitStack())
         yield stack

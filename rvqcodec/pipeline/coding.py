@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from rvqcodec.codec.levelling import Samples, level_blocks, neighbours, restore_block
-from rvqcodec.encoded import MAX_SAMPLE_RATE, CodedBlock
+from rvqcodec.encoded import CodedBlock
 from rvqcodec.formats.audio.reader import MIN_SAMPLE_RATE, AudioReader, SampleFormat, open_reader
 from rvqcodec.formats.audio.resample import PREROLL_S, reblock, resample
 from rvqcodec.formats.audio.tags import write_tags
@@ -19,11 +19,13 @@ from rvqcodec.formats.audio.writer import AudioWriter
 from rvqcodec.formats.entropy.layers import Tables
 from rvqcodec.formats.files import check_output
 from rvqcodec.formats.rvq.header import Header
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter, Tail
+from rvqcodec.formats.rvq.stream import RvqReader, Tail
 from rvqcodec.formats.rvq.tail import Source
+from rvqcodec.formats.rvq.writer import RvqWriter
 from rvqcodec.pipeline.opening import Place, open_audio_output, open_output, open_rvq
 from rvqcodec.pipeline.stored import DEFAULT_CHUNK_S, batched, check_entropy, chunk_header
 from rvqcodec.pipeline.tables import tables_for, tables_to_write
+from rvqcodec.signal import MAX_SAMPLE_RATE
 from rvqcodec.times import format_time, parse_time
 from rvqcodec.version import __version__
 from rvqcodec.weights.registry import DEFAULT_MODEL, ModelFile, find_fingerprint, find_model
@@ -180,7 +182,7 @@ def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOpt
     counter = _Counter()
     at_model_rate = resample(counter.count(audio.blocks()), audio.sample_rate, traits.sample_rate, audio.channels)
     levelled = level_blocks(reblock(at_model_rate, traits.block_size), traits, signal.rotated)
-    coded = codec.code_blocks(levelled, n_layers, EFFORTS[options.effort], options.n_threads or default_threads())
+    coded = codec.encode_blocks(levelled, n_layers, EFFORTS[options.effort], options.n_threads or default_threads())
     for number, (_, chunk, after) in enumerate(neighbours(batched(coded, header.chunk_blocks))):
         end = counter.n_samples if after is None else header.chunk_start(number + 1)
         writer.write_blocks(chunk, end - header.chunk_start(number), tables, options.entropy)

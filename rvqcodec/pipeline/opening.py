@@ -7,11 +7,11 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-from rvqcodec.encoded import Signal
 from rvqcodec.errors import AudioError
 from rvqcodec.formats.audio.pcm import SampleFormat
 from rvqcodec.formats.audio.writer import AudioWriter, open_writer
 from rvqcodec.formats.files import atomic_output, check_output, is_special
+from rvqcodec.signal import Signal
 
 Place = Path | str | BinaryIO
 WIDENED = {

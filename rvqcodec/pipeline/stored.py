@@ -9,12 +9,14 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import BinaryIO, TypeVar
 
-from rvqcodec.encoded import Encoded, Signal, gather
+from rvqcodec.encoded import Encoded, gather
 from rvqcodec.formats.entropy.layers import ENTROPIES, Tables
 from rvqcodec.formats.rvq.header import MAX_CHUNK_FRAMES, Header
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.writer import RvqWriter
 from rvqcodec.pipeline.opening import Place, open_output, open_rvq
 from rvqcodec.pipeline.tables import tables_for, tables_to_write
+from rvqcodec.signal import Signal
 
 DEFAULT_CHUNK_S = 10
 Item = TypeVar("Item")

@@ -70,7 +70,7 @@ def test_overwriting_is_asked_for(tmp_path):
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
     target = tmp_path / "out.wav"
-    with pytest.raises(OutputError, match="meanwhile"), atomic_output(target, overwrite=False) as path:
+    with pytest.raises(OutputError, match="in the meantime"), atomic_output(target, overwrite=False) as path:
         path.write_bytes(b"new")
         target.write_bytes(b"appeared")
     assert target.read_bytes() == b"appeared" and names(tmp_path) == ["out.wav"]
@@ -84,7 +84,7 @@ def test_a_file_system_without_links_is_served(tmp_path, monkeypatch):
     with atomic_output(tmp_path / "a", overwrite=False) as path:
         path.write_bytes(b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
-    with pytest.raises(OutputError, match="meanwhile"), atomic_output(tmp_path / "b", overwrite=False):
+    with pytest.raises(OutputError, match="in the meantime"), atomic_output(tmp_path / "b", overwrite=False):
         (tmp_path / "b").write_bytes(b"appeared")
     assert (tmp_path / "b").read_bytes() == b"appeared"
 
@@ -145,7 +145,7 @@ def test_folders_and_missing_folders_are_refused(tmp_path):
     with pytest.raises(OutputError, match="does not exist"):
         check_output(None, tmp_path / "no" / "where" / "a.wav", overwrite=True)
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="a file stands"):
+    with pytest.raises(OutputError, match="folder is a file"):
         check_output(None, tmp_path / "file" / "a.wav", overwrite=True)
 
 

@@ -1,4 +1,4 @@
-"""What an input was: its size and the hash of its bytes, taken while it is read for something else."""
+"""Provenance of an input: its size and hash, computed while it is read."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class Provenance(NamedTuple):
 
 
 class HashingReader:
-    """Reads a byte stream forwards, and counts and hashes what it reads.
+    """Sequential reader that counts and hashes the bytes read.
 
     Args:
-        stream: Read only by this object from here on.
-        keep: Keep all bytes read in `kept`, until `forget()`.
+        stream: Must not be read by anything else.
+        keep: Whether to keep all bytes read in `kept`, until `forget()`.
     """
 
     def __init__(self, stream: BinaryIO, *, keep: bool = False) -> None:
@@ -34,7 +34,7 @@ class HashingReader:
         self.kept: list[bytes] | None = [] if keep else None
 
     def read(self, n_bytes: int) -> bytes:
-        """Return `n_bytes` bytes, fewer only where the stream ends; memory is taken as bytes arrive."""
+        """Return `n_bytes` bytes, fewer only at the end of the stream; memory grows as bytes arrive."""
         pieces: list[bytes] = []
         missing = n_bytes
         while missing and (piece := self._stream.read(min(missing, PIECE_BYTES))):
@@ -48,7 +48,7 @@ class HashingReader:
         return data
 
     def skip(self, n_bytes: int) -> None:
-        """Read on for `n_bytes` bytes or to the end."""
+        """Skip `n_bytes` bytes, or to the end."""
         while n_bytes and (piece := self.read(min(n_bytes, PIECE_BYTES))):
             n_bytes -= len(piece)
 
@@ -62,18 +62,18 @@ class HashingReader:
         self._stream.close()
 
     def forget(self) -> None:
-        """Keep no more of what is read."""
+        """Stop keeping the bytes read."""
         self.kept = None
 
     def provenance(self) -> Provenance:
-        """Return size and hash of what was read so far."""
+        """Return size and hash of the bytes read so far."""
         return Provenance(self.n_bytes, self._hash.digest())
 
 
 class BackgroundHash:
-    """Hashes a file in a thread of its own while something else reads it; a context manager.
+    """Hashes a file in a background thread; a context manager.
 
-    blake2b lets other threads run, and takes a second per gigabyte, so the hash costs no time beside decoding.
+    BLAKE2b releases the interpreter lock and takes a second per gigabyte, so it adds no time to decoding.
     """
 
     def __init__(self, path: Path) -> None:
