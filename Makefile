@@ -1,6 +1,6 @@
 PYTHON ?= python
 
-.PHONY: check format test contracts vectors fuzz bench
+.PHONY: check format test contracts vectors fuzz bench docs
 
 check: contracts test  ## all that the continuous integration runs
 
@@ -26,3 +26,6 @@ fuzz:  ## 10^5 changed files with checksums that hold: some minutes
 
 bench:  ## speed on this machine
 	$(PYTHON) benchmarks/speed.py
+
+docs:  ## the documentation as a site in build/site; needs the extra docs
+	$(PYTHON) -m mkdocs build --strict

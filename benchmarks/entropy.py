@@ -55,9 +55,9 @@ def sizes(wav: Path, layers: list[int], command: str) -> None:
         )
 
 
-def coder_of(chunk: list[np.ndarray], sizes: list[int], tables: Tables, predicting: bool) -> LayerCoder:
+def coder_of(chunk: list[np.ndarray], sizes: list[int], tables: Tables, use_network: bool) -> LayerCoder:
     """Return a coder of a chunk's layers of these sizes."""
-    return LayerCoder(tables, sizes, [1] * len(sizes), [codes.shape[1] for codes in chunk], predicting=predicting)
+    return LayerCoder(tables, sizes, [1] * len(sizes), [codes.shape[1] for codes in chunk], use_network=use_network)
 
 
 def code(chunks: list[list[np.ndarray]], sizes: list[int], tables: Tables, entropy: str) -> tuple[float, float]:

@@ -37,11 +37,12 @@ from rvqcodec.errors import (
 from rvqcodec.version import __version__
 
 if TYPE_CHECKING:
-    from rvqcodec.encoded import CodedBlock, Encoded, Signal
+    from rvqcodec.encoded import CodedBlock, Encoded
     from rvqcodec.pipeline.coding import decode_file, encode_file, load_codec
     from rvqcodec.pipeline.options import DecodeOptions, EncodeOptions
     from rvqcodec.pipeline.result import Result
     from rvqcodec.pipeline.stored import read_encoded, write_encoded
+    from rvqcodec.signal import Signal
     from rvqcodec.weights.registry import ModelFile, list_models
 
 __all__ = [
@@ -74,7 +75,8 @@ __all__ = [
 ]
 
 _HOMES = {
-    **dict.fromkeys(("CodedBlock", "Encoded", "Signal"), "rvqcodec.encoded"),
+    **dict.fromkeys(("CodedBlock", "Encoded"), "rvqcodec.encoded"),
+    "Signal": "rvqcodec.signal",
     **dict.fromkeys(("DecodeOptions", "EncodeOptions"), "rvqcodec.pipeline.options"),
     "Result": "rvqcodec.pipeline.result",
     **dict.fromkeys(("read_encoded", "write_encoded"), "rvqcodec.pipeline.stored"),
@@ -83,7 +85,7 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is asked for when it is asked for, so that `import rvqcodec` stays light."""
+    """Import public names on first use, so that `import rvqcodec` is fast."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(_HOMES.get(name, "rvqcodec.pipeline.coding")), name)

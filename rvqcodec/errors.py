@@ -1,20 +1,20 @@
-"""What can go wrong, as exceptions, and the exit status each of them gives the command.
+"""Exceptions and their exit statuses.
 
 RvqError                    1
 +-- AudioError              4   input audio unreadable or unsupported
 +-- FormatError             5   not an .rvq file, damaged or truncated
 |   +-- NotRvqError         5   the signature is missing
 |   +-- VersionError        5   written by a newer major version
-|   +-- LimitError          5   a length or count is past its limit
-|   +-- DamageError         5   bytes contradict their check, with the place
+|   +-- LimitError          5   a length or count exceeds its limit
+|   +-- DamageError         5   bytes contradict their checksum
 |   +-- TruncatedError      5   the file ends before its end section
 +-- ModelError              6   model unknown, missing, or not the one the file names
 +-- OutputError             7   output exists, equals the input, or cannot be written
 +-- DeviceError             8   device or memory
-+-- BugError                1   a bug, met while other files go on
++-- BugError                1   a bug, reported while other files are processed
 
-Usage errors exit with 2, a batch with failures with 3, an interrupt with 130, other signals with 128 and their number
-(143, 129), a reader of standard output that has gone with 141; an exception outside this tree is a bug and exits with 1.
+Usage errors exit with 2, a batch with failures with 3, an interrupt with 130, other signals with 128 plus their number
+(143, 129), a closed standard output with 141; an exception outside this tree is a bug and exits with 1.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ class ArgumentError(ValueError):
 
 
 class RvqError(Exception):
-    """Say what is wrong and, where it helps, what to do about it.
+    """An expected failure, with an optional hint.
 
     Args:
         message: The problem, without the file's name and without a full stop.
-        hint: What the user can do, or nothing.
+        hint: What the user can do, or "".
     """
 
     exit_status = 1
@@ -77,11 +77,11 @@ class VersionError(FormatError):
 
 
 class LimitError(FormatError):
-    """A length or count in the file is past the limit of its field."""
+    """A length or count in the file exceeds the limit of its field."""
 
 
 class DamageError(FormatError):
-    """Bytes of the file contradict their check."""
+    """Bytes of the file contradict their checksum."""
 
 
 class TruncatedError(FormatError):
@@ -107,7 +107,7 @@ class DeviceError(RvqError):
 
 
 class BugError(RvqError):
-    """A bug, met at one of several files.
+    """A bug, found while processing one of several files.
 
     Args:
         message: The exception.

@@ -1,4 +1,4 @@
-"""Times as people write them: seconds, MM:SS.mmm, HH:MM:SS, or a count of samples; and bytes over time."""
+"""Parsing and formatting of times: seconds, MM:SS.mmm, HH:MM:SS, or a number of samples; bitrates."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ CLOCK = re.compile(r"(?:(?:(\d+):)?(\d+):)?(\d+(?:\.\d*)?|\.\d+)")
 
 
 def format_time(seconds: float) -> str:
-    """Return seconds as M:SS.s, or H:MM:SS from an hour on."""
+    """Return seconds as M:SS.s, or as H:MM:SS from one hour up."""
     if round(seconds * 10) >= 36_000:
         whole = round(seconds)
         return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}"
@@ -23,7 +23,7 @@ def kbps(n_bytes: float, seconds: float) -> float:
 
 
 def parse_time(time: str | float, sample_rate: int) -> int:
-    """Return a time as a count of samples.
+    """Return a time as a number of samples, rounded.
 
     Args:
         time: Seconds, or text: "90", "1:30.5", "1:02:03", or samples as "44100s".
@@ -34,12 +34,12 @@ def parse_time(time: str | float, sample_rate: int) -> int:
     """
     if not isinstance(time, str):
         if not 0 <= time < float("inf"):
-            raise ValueError(f"{time} is not a time: use seconds from 0 on")
+            raise ValueError(f"{time} is not a time: expected seconds, 0 or more")
         return round(Fraction(time) * sample_rate)
     if re.fullmatch(r"\d+s", time):
         return int(time[:-1])
     match = CLOCK.fullmatch(time)
     if not match:
-        raise ValueError(f"{time!r} is not a time: use seconds (90.5), MM:SS.mmm, HH:MM:SS or samples (44100s)")
+        raise ValueError(f"{time!r} is not a time: expected seconds (90.5), MM:SS.mmm, HH:MM:SS or samples (44100s)")
     hours, minutes, seconds = (Fraction(part or 0) for part in match.groups())
     return round((hours * 3600 + minutes * 60 + seconds) * sample_rate)

@@ -10,7 +10,7 @@ from rvqcodec.models.rvq48.transform import BandEnergies
 
 
 def make_spectrum(config, coefficients, correlation=0.0, n_layers=2, frame_index=7, linear=None):
-    """Return a spectrum of coefficients [1, frames * merge, mdct_size], of a wave that repeats itself as far as `correlation`."""
+    """Return a spectrum of coefficients [1, frames * merge, mdct_size], of a wave with this pitch correlation."""
     energies = BandEnergies(config.band_edges, config.merge)
     n_frames = coefficients.shape[1] // config.merge
     pieces = torch.full((1, 4 * n_frames), correlation)

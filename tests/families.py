@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from rvqcodec.encoded import LayerGroup
 from rvqcodec.models.family import Traits
+from rvqcodec.signal import LayerGroup
 
 HOP, FRAMES = 8, 10
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
-from rvqcodec.formats.rvq.chunk import pack_head, unpack_head
+from rvqcodec.formats.rvq.head import pack_head, unpack_head
 from rvqcodec.formats.rvq.header import unpack_header
 from rvqcodec.formats.rvq.sections import CODE, HEAD, SIGNATURE, crc32c, pack_section, read_section
 

@@ -7,13 +7,15 @@ from dataclasses import replace
 
 import numpy as np
 
-from rvqcodec.encoded import CodedBlock, Encoded, LayerGroup, Signal, gather
+from rvqcodec.encoded import CodedBlock, Encoded, gather
 from rvqcodec.formats.entropy.frequencies import TOTAL
-from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables
 from rvqcodec.formats.entropy.network import EntropyNetwork, LayerNetwork
 from rvqcodec.formats.entropy.payload import StaticTables
 from rvqcodec.formats.rvq.header import Header
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.writer import RvqWriter
+from rvqcodec.signal import LayerGroup, Signal
 
 TABLES_ID = "001122ff"
 
@@ -234,7 +236,7 @@ def make_network(seed=0, n_layers=3, **sizes):
     return EntropyNetwork("ff0000ff", layers, 16)
 
 
-def write_file(encoded, tables=NOTHING, entropy="auto", chunk_blocks=2, tags=None, source=None, extras=None):
+def write_file(encoded, tables=EMPTY_TABLES, entropy="auto", chunk_blocks=2, tags=None, source=None, extras=None):
     """Return an .rvq file as bytes."""
     header = Header(signal=encoded.signal, chunk_blocks=chunk_blocks, table_ids=tables.ids)
     file = io.BytesIO()
@@ -248,7 +250,7 @@ def write_file(encoded, tables=NOTHING, entropy="auto", chunk_blocks=2, tags=Non
     return file.getvalue()
 
 
-def read_file(data, tables=NOTHING):
+def read_file(data, tables=EMPTY_TABLES):
     """Return an .rvq file's bytes as an `Encoded`."""
     reader = RvqReader(io.BytesIO(data) if isinstance(data, bytes) else data)
     blocks: list[CodedBlock] = list(reader.blocks(tables))

@@ -11,7 +11,7 @@ from rvqcodec.errors import FormatError
 from rvqcodec.formats.audio.mark import read_mark
 from rvqcodec.formats.audio.provenance import HASH_BYTES
 from rvqcodec.formats.entropy.payload import Mode
-from rvqcodec.formats.rvq.chunk import ChunkHead, pack_head
+from rvqcodec.formats.rvq.head import ChunkHead, pack_head
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.sections import SIGNATURE
 from rvqcodec.formats.rvq.stream import RvqReader, Tail

@@ -16,7 +16,7 @@ from rvqcodec.batch.job import STREAM, Done, Job, Progress
 from rvqcodec.batch.walk import file_size
 from rvqcodec.batch.work import Codecs, Making, Settings, source_of, target_of
 from rvqcodec.errors import FormatError
-from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.recover import Loss, Recovery, recover
 from rvqcodec.formats.rvq.trim import trim
@@ -61,7 +61,7 @@ class VerifyWork(_StoredWork):
         """Check one file."""
         started = time.monotonic()
         with open_rvq(source_of(job), seekable=True) as opened:
-            tables = _tables(opened.header, self.settings) if self.deep else NOTHING
+            tables = _tables(opened.header, self.settings) if self.deep else EMPTY_TABLES
             tail, digest = verify(_watched(opened, progress), tables, deep=self.deep)
             details: dict[str, Any] = {"deep": self.deep, "n_chunks": tail.end.n_chunks}
             if self.deep:
@@ -202,7 +202,7 @@ def _loss_fields(loss: Loss) -> dict[str, Any]:
 def _tables(header: Header, settings: Settings) -> Tables:
     """Return the entropy tables that a file may use, loaded only where it may use some."""
     if not header.table_ids:
-        return NOTHING
+        return EMPTY_TABLES
     from rvqcodec.pipeline.tables import tables_for
 
     return tables_for(header, _weights(settings))

@@ -1,1 +1,1 @@
-"""The engine that runs any family: levels, windows, batches."""
+"""The engine that runs any model family: levels and stereo rotation, windows, batches."""

@@ -1,50 +1,59 @@
-"""Windows of several threads, of one file or of many, as one batch on a GPU. The CPU never batches: there it would change roundings."""
+"""Dynamic batching: windows of several threads, from one file or many, run as one batch on a GPU.
+
+The CPU never batches, where the shape of a batch would change the rounding.
+"""
 
 from __future__ import annotations
 
 import threading
 from concurrent.futures import Future
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from rvqcodec.codec.runner import Context, Wave, WindowRunner
 from rvqcodec.encoded import Codes
 from rvqcodec.errors import DeviceError
-
-if TYPE_CHECKING:
-    from rvqcodec.codec.codec import Codec, Context, Wave
+from rvqcodec.models.family import Traits
 
 MAX_WINDOWS = 64
 
 Call = tuple[tuple[npt.NDArray[Any], ...], Future[Any]]
-"""The arrays of a window, and what its caller waits for."""
+"""The arrays of a window and the future of its result."""
 Key = tuple[Any, ...]
-"""What windows of a batch have in common: shapes and settings."""
+"""Settings and shapes, which are equal for all windows of a batch."""
 
 
 class Batcher:
-    """Runs what waits at the same time as one batch, windows of one shape and settings together.
+    """Runs pending windows together, those of equal shape and settings as one batch.
 
-    Callers leave their window and wait for it alone. A thread takes what is there, as one batch, and while it is at that,
-    the next comes together; it begins with the first window and ends when none waits, so there is nothing to shut down.
+    Callers queue a window and block until its result is there. A worker thread takes all pending windows as one batch, while the next
+    ones gather; it starts with the first window and ends when none is pending, so there is nothing to shut down.
 
     Args:
-        codec: The model.
-        size: Most windows of a batch; halved for good when the device's memory is too small for it.
+        runner: The model.
+        size: Largest batch; halved permanently when the device runs out of memory.
     """
 
-    def __init__(self, codec: Codec, size: int = MAX_WINDOWS) -> None:
+    def __init__(self, runner: WindowRunner, size: int = MAX_WINDOWS) -> None:
         self.size = size
-        self._codec = codec
-        self._waiting: dict[Key, list[Call]] = {}
+        self._runner = runner
+        self._pending: dict[Key, list[Call]] = {}
         self._is_running = False
         self._lock = threading.Lock()
 
-    def encode_windows(
-        self, waves: Wave, n_layers: int, beam_width: int, context: Context, state: None = None
-    ) -> Codes:
-        """Return what `Codec.encode_windows` does of one window, [1, n_layers, frames]."""
+    @property
+    def traits(self) -> Traits:
+        """Properties of the model."""
+        return self._runner.traits
+
+    def start(self) -> Any:
+        """Return the initial state of a stream (`WindowRunner`)."""
+        return self._runner.start()
+
+    def encode_windows(self, waves: Wave, n_layers: int, beam_width: int, context: Context, state: Any = None) -> Codes:
+        """Return the codes of one window, uint16 [1, n_layers, frames] (`WindowRunner`)."""
         codes: Codes = self._call(("encode", n_layers, beam_width, context), (waves,))
         return codes
 
@@ -55,44 +64,44 @@ class Batcher:
         active: npt.NDArray[np.bool_],
         frame_index: npt.NDArray[np.int64],
         context: Context,
-        state: None = None,
+        state: Any = None,
     ) -> Wave:
-        """Return what `Codec.decode_windows` does of one window, [1, channels_per_stream, samples]."""
+        """Return the samples of one window, float32 [1, channels_per_stream, n_samples] (`WindowRunner`)."""
         wave: Wave = self._call(("decode", context), (codes, n_layers, active, frame_index))
         return wave
 
     def _call(self, settings: tuple[Any, ...], arrays: tuple[npt.NDArray[Any], ...]) -> Any:
-        """Leave a window to be coded or decoded and wait for it."""
+        """Queue a window and return its result."""
         future: Future[Any] = Future()
         key = (*settings, *(array.shape for array in arrays))
         with self._lock:
-            self._waiting.setdefault(key, []).append((arrays, future))
+            self._pending.setdefault(key, []).append((arrays, future))
             if not self._is_running:
-                threading.Thread(target=self._work_off, name="batches").start()
+                threading.Thread(target=self._run_pending, name="batches").start()
                 self._is_running = True
         return future.result()
 
-    def _work_off(self) -> None:
+    def _run_pending(self) -> None:
         while taken := self._take():
             self._run(*taken)
 
     def _take(self) -> tuple[Key, list[Call]] | None:
-        """Return the next batch; settings and shapes take turns."""
+        """Return the next batch, round-robin over settings and shapes."""
         with self._lock:
-            if not self._waiting:
+            if not self._pending:
                 self._is_running = False
                 return None
-            key = next(iter(self._waiting))
-            calls = self._waiting.pop(key)
+            key = next(iter(self._pending))
+            calls = self._pending.pop(key)
             if calls[self.size :]:
-                self._waiting[key] = calls[self.size :]
+                self._pending[key] = calls[self.size :]
             return key, calls[: self.size]
 
     def _run(self, key: Key, batch: list[Call]) -> None:
-        """Give callers their results. A batch that fails is halved, until an error is that of one window alone."""
+        """Deliver the results. A batch that fails is halved, until the error belongs to a single window."""
         try:
             results = self._compute(key, [arrays for arrays, _ in batch])
-        except Exception as error:  # of whatever kind, it belongs to a caller
+        except Exception as error:  # of any kind: it is raised in the caller
             if len(batch) == 1:
                 batch[0][1].set_exception(error)
                 return
@@ -102,15 +111,15 @@ class Batcher:
             for (_, future), result in zip(batch, results, strict=True):
                 future.set_result(result[None])
             return
-        half = len(batch) // 2  # only here, where the error holds no tensors any more
+        half = len(batch) // 2  # outside the handler, whose traceback would keep the tensors alive
         self._run(key, batch[:half])
         self._run(key, batch[half:])
 
     def _compute(self, key: Key, batch: list[tuple[npt.NDArray[Any], ...]]) -> npt.NDArray[Any]:
-        """Return the results of windows, [batch, ...]."""
+        """Return the results of a batch of windows, [batch, ...]."""
         columns = [np.concatenate(column) for column in zip(*batch, strict=True)]
         if key[0] == "encode":
             _, n_layers, beam_width, context, *_ = key
-            return self._codec.encode_windows(columns[0], n_layers, beam_width, context)
+            return self._runner.encode_windows(columns[0], n_layers, beam_width, context)
         codes, layers, active, frame_index = columns
-        return self._codec.decode_windows(codes, layers, active, frame_index, key[1])
+        return self._runner.decode_windows(codes, layers, active, frame_index, key[1])

@@ -1,4 +1,4 @@
-"""The engine: a model of any family behind one interface, and the place where numpy and torch meet."""
+"""Codec: a model of any family behind one interface, from waves to codes and back; the boundary between numpy and torch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,12 @@ import torch
 
 from rvqcodec.codec.batching import Batcher
 from rvqcodec.codec.levelling import LevelledBlock, level_blocks, restore_block
-from rvqcodec.codec.windows import code_blocks, decode_blocks
-from rvqcodec.encoded import MAX_CHANNELS, CodedBlock, Encoded, Signal, gather
+from rvqcodec.codec.runner import Context, Wave
+from rvqcodec.codec.windows import decode_blocks, encode_blocks
+from rvqcodec.encoded import CodedBlock, Codes, Encoded, gather
 from rvqcodec.errors import DeviceError, ModelError
 from rvqcodec.models.family import Traits
-
-Wave = npt.NDArray[np.float32]
-Codes = npt.NDArray[np.uint16]
-Context = tuple[int, int]
+from rvqcodec.signal import MAX_CHANNELS, Signal
 
 MAX_BEAM_WIDTH = 256
 
@@ -30,16 +28,16 @@ class Codec:
 
     Args:
         model: A model of some family (`models.family.Family`), on its device.
-        name: The name under which the model is known; it goes into the files.
-        path: The weights file, beside which its entropy tables and networks lie; None where there is none.
+        name: The model's name, which is stored in files.
+        path: The weights file, beside which its entropy tables and networks are; None if there is none.
 
     Raises:
-        ModelError: Its blocks overlap, or have factors.
+        ModelError: Its blocks overlap or have factors, which no runner supports.
 
     Attributes:
-        traits: What the engine has to know of it.
-        fingerprint: What its codes mean, as 16 hex digits.
-        batcher: Gathers windows on a GPU, or None.
+        traits: Properties of the model.
+        fingerprint: Identifies the codec: 16 hex digits.
+        batcher: Batches windows on a GPU, or None.
     """
 
     def __init__(self, model: Any, name: str = "unnamed", path: Path | None = None) -> None:
@@ -58,18 +56,7 @@ class Codec:
         self.batcher = Batcher(self) if batched else None
 
     def encode_windows(self, waves: Wave, n_layers: int, beam_width: int, context: Context, state: Any = None) -> Codes:
-        """Return the codes [batch, n_layers, frames] of windows of one length, without their context.
-
-        Args:
-            waves: Levelled samples [batch, channels_per_stream, n_samples].
-            n_layers: Layers to code.
-            beam_width: Of the quantizer's search.
-            context: Frames of context at the left and the right end.
-            state: Of the stream, where the family carries one.
-
-        Raises:
-            DeviceError: The device failed or has no memory left.
-        """
+        """Return the codes of windows (`WindowRunner.encode_windows`)."""
         with self._running():
             wave = torch.from_numpy(np.ascontiguousarray(waves)).to(self.device)
             codes: Codes = self.model.encode(wave, n_layers, beam_width, context, state).cpu().numpy()
@@ -84,36 +71,29 @@ class Codec:
         context: Context,
         state: Any = None,
     ) -> Wave:
-        """Return the samples [batch, channels_per_stream, frames * hop_length] of windows of one length, without their context.
-
-        Args:
-            codes: [batch, layers, frames], the context on both sides included.
-            n_layers: Layers of each frame that count, [batch, frames].
-            active: False for frames without codes, which decode to zeros, [batch, frames].
-            frame_index: Number of each item's first frame in the audio, and of its stream (`windows.STREAM_STRIDE`), [batch].
-            context: Frames of context at the left and the right end.
-            state: Of the stream, where the family carries one.
-
-        Raises:
-            DeviceError: The device failed or has no memory left.
-        """
+        """Return the samples of windows (`WindowRunner.decode_windows`)."""
         with self._running():
             arrays = (codes.astype(np.int64), n_layers, active, frame_index)
             tensors = [torch.from_numpy(np.ascontiguousarray(array)).to(self.device) for array in arrays]
             wave: Wave = self.model.decode(*tensors, context, state).cpu().numpy()
             return wave
 
+    def start(self) -> Any:
+        """Return the initial state of a stream (`Family.start`)."""
+        return self.model.start()
+
     def encode(self, wave: Wave, n_layers: int | None = None, beam_width: int = 4, n_threads: int = 1) -> Encoded:
-        """Code a whole wave.
+        """Encode a whole wave.
 
         Args:
-            wave: float32 [channels, n] or [n], at `traits.sample_rate`.
-            n_layers: Layers to code, 1 .. `traits.n_layers`; the model's default when absent.
-            beam_width: Of the quantizer's search.
-            n_threads: Windows that are worked on side by side.
+            wave: Floating point, full scale 1, [channels, n] or [n], at `traits.sample_rate`.
+            n_layers: Layers to code, 1 to `traits.n_layers`; the model's default when absent.
+            beam_width: Of the quantizer search, 1 to `MAX_BEAM_WIDTH`.
+            n_threads: Windows in flight, at least 1.
 
         Raises:
-            ValueError: The wave has another shape or isn't of floats, or a number is out of range.
+            ValueError: The wave has another shape or type or isn't finite, or a number is out of range.
+            DeviceError: The device failed or is out of memory.
         """
         samples, traits = _samples(wave), self.traits
         n_layers = traits.default_layers if n_layers is None else n_layers
@@ -121,13 +101,19 @@ class Codec:
         signal = self.signal(traits.sample_rate, samples.shape[1], n_layers)
         cut = (samples[start : start + size] for start in range(0, len(samples), size))
         levelled = level_blocks(cut, traits, signal.rotated)
-        return gather(signal, self.code_blocks(levelled, n_layers, beam_width, n_threads), len(samples))
+        return gather(signal, self.encode_blocks(levelled, n_layers, beam_width, n_threads), len(samples))
 
     def decode(self, encoded: Encoded, n_threads: int = 1) -> Wave:
-        """Return the wave, float32 [channels, n] at `traits.sample_rate`, of what `encode` or an .rvq file gave.
+        """Return the decoded wave, float32 [channels, n] at `traits.sample_rate`.
+
+        Args:
+            encoded: From `encode` or an .rvq file.
+            n_threads: Windows in flight, at least 1.
 
         Raises:
             ModelError: It was coded by another codec.
+            ValueError: `n_threads` is below 1.
+            DeviceError: The device failed or is out of memory.
         """
         signal = encoded.signal
         self.check(signal)
@@ -137,35 +123,35 @@ class Codec:
         empty = np.zeros((0, signal.channels), np.float32)
         return np.ascontiguousarray(np.concatenate([*pieces, empty])[:n_samples].T)
 
-    def code_blocks(
+    def encode_blocks(
         self, blocks: Iterable[LevelledBlock], n_layers: int, beam_width: int, n_threads: int
     ) -> Iterator[CodedBlock]:
-        """Yield levelled blocks coded, in constant memory (`windows.code_blocks`).
+        """Yield the coded blocks of levelled blocks, in constant memory (`windows.encode_blocks`).
 
         Raises:
             ValueError: `beam_width` or `n_threads` is out of range.
         """
         if not 1 <= beam_width <= MAX_BEAM_WIDTH:
-            raise ValueError(f"a beam width of {beam_width}: 1 to {MAX_BEAM_WIDTH} are possible")
+            raise ValueError(f"a beam width of {beam_width}: expected 1 to {MAX_BEAM_WIDTH}")
         _check_threads(n_threads)
-        return code_blocks(self, blocks, n_layers, beam_width, n_threads)
+        return encode_blocks(self.batcher or self, blocks, n_layers, beam_width, n_threads)
 
     def decode_blocks(
-        self, blocks: Iterable[CodedBlock], n_threads: int, first: int = 0, first_wanted: int = 0
+        self, blocks: Iterable[CodedBlock], n_threads: int, first: int = 0, first_output: int = 0
     ) -> Iterator[tuple[CodedBlock, Wave]]:
-        """Yield coded blocks with their decoded streams at the encoder's level, in constant memory (`windows.decode_blocks`).
+        """Yield coded blocks with their decoded streams, still at the model's level, in constant memory (`windows.decode_blocks`).
 
         Raises:
             ValueError: `n_threads` is below 1.
         """
         _check_threads(n_threads)
-        return decode_blocks(self, blocks, n_threads, first, first_wanted)
+        return decode_blocks(self.batcher or self, blocks, n_threads, first, first_output)
 
     def check(self, signal: Signal) -> None:
-        """Insist that this codec can decode what a file or an `Encoded` describes.
+        """Check that this codec can decode a signal.
 
         Raises:
-            ModelError: It was coded by another codec, or contradicts this one.
+            ModelError: It was coded by another codec, or contradicts its traits.
         """
         if signal.fingerprint != self.fingerprint:
             raise ModelError(
@@ -186,9 +172,9 @@ class Codec:
         try:
             with torch.inference_mode():
                 yield
-        except RuntimeError as error:  # torch has no class for a full CPU or a failed device
+        except RuntimeError as error:  # torch has no class for memory exhausted on a CPU or for a failed device
             if "memory" in str(error) and "illegal memory" not in str(error):
-                raise DeviceError("no memory is left for the model", "try --threads 1, or --device cpu") from error
+                raise DeviceError("out of memory", "try --threads 1, or --device cpu") from error
             if self.device.type != "cpu":
                 raise DeviceError(f"the device failed: {error}", "try --device cpu") from error
             raise
@@ -211,4 +197,4 @@ def _samples(wave: npt.ArrayLike) -> Wave:
 
 def _check_threads(n_threads: int) -> None:
     if n_threads < 1:
-        raise ValueError(f"{n_threads} threads: 1 or more are possible")
+        raise ValueError(f"{n_threads} threads: expected 1 or more")

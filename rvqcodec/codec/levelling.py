@@ -1,7 +1,9 @@
-"""Levels, stereo angles and silence on the absolute grid of blocks; numpy only.
+"""Level normalisation, adaptive stereo rotation (KLT) and silence detection per block of the absolute grid; numpy only.
 
-Everything adaptive belongs to a block, one second of the grid, and is interpolated between block centres. So nothing here
-knows of the file as a whole, of its chunks, or of how its samples were read.
+All adaptive parameters belong to a block, about one second, and are interpolated between block centres. They depend on the samples of
+neighbouring blocks only, so neither on the length of the file nor on chunks or read sizes.
+
+Source: van der Waal and Veldhuis 1991 (subband coding of stereo by rotation to principal axes).
 """
 
 from __future__ import annotations
@@ -23,22 +25,23 @@ Samples = npt.NDArray[np.float32]
 Item = TypeVar("Item")
 
 FLOOR_DBFS = -72.0
-MAX_FALL_DB = 15.0
-MAX_FALL_STEPS = round(MAX_FALL_DB / LEVEL_STEP_DB)
+MAX_DROP_DB = 15.0
+MAX_DROP_STEPS = round(MAX_DROP_DB / LEVEL_STEP_DB)
 SILENCE_PEAK = 1e-6
-MARGIN_SAMPLES = 160
-INAUDIBLE = 1e-4
+SILENCE_MARGIN = 160
+MASKED_POWER_RATIO = 1e-4
 ISOTROPIC = 0.1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """One block of samples on its way to the encoder.
+    """A block of samples during analysis.
 
-    samples: float32 [streams, block_size], contiguous; zeros past the end of the audio.
-    n_samples: How many of them are audio.
-    angle: Of the rotation, in steps of 360/512 degrees; 0 for streams that aren't rotated.
-    levels: uint8 [streams]; SILENT has no codes.
+    Args:
+        samples: float32 [streams, block_size], contiguous; zeros beyond the end of the audio.
+        n_samples: Samples before the end of the audio.
+        angle: Of the rotation, in steps of 360/512 degrees; 0 for streams that aren't rotated.
+        levels: uint8 [streams]; SILENT has no codes.
     """
 
     samples: Samples
@@ -49,12 +52,13 @@ class Block:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LevelledBlock:
-    """One block, every stream at the level that the encoder wants.
+    """A block with each stream at the level of the encoder's input.
 
-    samples: float32 [streams, channels_per_stream, block_size]; zeros past the end of the audio.
-    n_samples: How many of them are audio.
-    levels, angles: Of the block before, of this one and of the one after: uint8 [3, streams], uint16 [3] (or [0]); without levels uint8
-        [0, streams].
+    Args:
+        samples: float32 [streams, channels_per_stream, block_size]; zeros beyond the end of the audio.
+        n_samples: Samples before the end of the audio.
+        levels: uint8 [3, streams], of the preceding block, of this one and of the following one; [0, streams] without levels.
+        angles: uint16 [3], of the same blocks; [0] without rotation.
     """
 
     samples: Samples
@@ -64,7 +68,7 @@ class LevelledBlock:
 
 
 def neighbours(items: Iterable[Item]) -> Iterator[tuple[Item | None, Item, Item | None]]:
-    """Yield each item with the one before it and the one after it."""
+    """Yield each item with its predecessor and its successor, None beyond the ends."""
     before: Item | None = None
     current: Item | None = None
     for after in items:
@@ -76,12 +80,12 @@ def neighbours(items: Iterable[Item]) -> Iterator[tuple[Item | None, Item, Item 
 
 
 def level_blocks(blocks: Iterable[Samples], traits: Traits, rotated: bool) -> Iterator[LevelledBlock]:
-    """Rotate stereo pairs to their principal axes and bring each stream to the encoder's level, as far as the family wants that.
+    """Yield blocks rotated to their principal axes and levelled, where the family uses levels.
 
     Args:
-        blocks: float32 [block_size, channels] each, the last perhaps shorter.
+        blocks: float32 [block_size, channels] each; the last may be shorter.
         traits: Of the model.
-        rotated: Whether the two channels are a pair to rotate.
+        rotated: Whether to rotate the two channels.
     """
     padded = _padded(blocks, traits.block_size)
     if traits.level_dbfs is None:
@@ -90,33 +94,31 @@ def level_blocks(blocks: Iterable[Samples], traits: Traits, rotated: bool) -> It
     measured = _measure_angles(padded, rotated)
     rotating = (_rotate(*near) if rotated else near[1] for near in neighbours(measured))
     levelled = (_measure_levels(*near) for near in neighbours(rotating))
-    limited = (_limit_fall(*near) for near in neighbours(levelled))
+    limited = (_limit_drop(*near) for near in neighbours(levelled))
     for before, block, after in neighbours(limited):
         yield _apply_levels(before, block, after, rotated, traits.level_dbfs)
 
 
 def restore_block(samples: Samples, block: CodedBlock, traits: Traits, channels: int) -> Samples:
-    """Give a decoded block its levels and its place between the channels back: [n, channels].
+    """Return a decoded block with levels and rotation undone, float32 [n, channels].
 
     Args:
-        samples: Decoded streams [streams, channels_per_stream, n].
-        block: What it was decoded from.
+        samples: Decoded streams, float32 [streams, channels_per_stream, n].
+        block: The coded block.
         traits: Of the model.
         channels: Of the source.
     """
     if traits.level_dbfs is None:
         return np.ascontiguousarray(_channels(samples, channels).T)
     n, size = samples.shape[2], max(traits.block_size, samples.shape[2])
-    whole = (
-        np.pad(samples[:, 0], ((0, 0), (0, size - n))) if n < size else samples[:, 0]
-    )  # curves are those of whole blocks
+    whole = np.pad(samples[:, 0], ((0, 0), (0, size - n))) if n < size else samples[:, 0]  # curves span whole blocks
     gains = [_gain(levels, size, traits.level_dbfs) for levels in block.levels.T]
     streams = np.stack([wave / gain for wave, gain in zip(whole, gains, strict=True)])
     return np.ascontiguousarray((_rotated(streams, block.angles, -1.0) if block.angles.size else streams).T[:n])
 
 
 def _streams(block: Block, width: int) -> LevelledBlock:
-    """Return a block as it is, `width` channels to a stream; an odd channel fills its stream by copying."""
+    """Return a block without levels, `width` channels per stream; an odd channel is duplicated to fill its stream."""
     missing = -len(block.samples) % width
     channels = np.concatenate([block.samples, *[block.samples[-1:]] * missing])
     samples = channels.reshape(-1, width, channels.shape[1])
@@ -125,7 +127,7 @@ def _streams(block: Block, width: int) -> LevelledBlock:
 
 
 def _channels(samples: Samples, n_channels: int) -> Samples:
-    """Return streams [streams, channels_per_stream, n] as channels [n_channels, n]; copies of an odd channel are averaged."""
+    """Return streams [streams, channels_per_stream, n] as channels [n_channels, n]; the copies of an odd channel are averaged."""
     found = samples.reshape(-1, samples.shape[2])
     if len(found) == n_channels:
         return found
@@ -141,7 +143,7 @@ def _padded(blocks: Iterable[Samples], block_size: int) -> Iterator[Block]:
 
 
 def _measure_angles(blocks: Iterable[Block], rotated: bool) -> Iterator[Block]:
-    """Find each block's principal axis; an axis repeats after half a turn, and the turn nearer to the block before is taken."""
+    """Estimate each block's principal axis, of the two directions the one closer to the preceding block's."""
     angle = 0
     for block in blocks:
         if rotated:
@@ -151,14 +153,14 @@ def _measure_angles(blocks: Iterable[Block], rotated: bool) -> Iterator[Block]:
 
 
 def _product(a: Samples, b: Samples) -> float:
-    with np.errstate(over="ignore", invalid="ignore"):  # floats may be far past full scale
+    with np.errstate(over="ignore", invalid="ignore"):  # floating-point samples may exceed full scale by far
         return float((a * b).sum(dtype=np.float64))
 
 
 def _nearest_axis(left: float, right: float, product: float, before: int) -> int:
-    """Return the principal axis of a covariance in steps; the axis before when no direction stands out."""
-    apart = np.hypot(left - right, 2 * product)
-    if not apart > ISOTROPIC * (left + right):
+    """Return the principal axis of a 2 x 2 covariance in steps; the preceding one if the covariance is nearly isotropic."""
+    anisotropy = np.hypot(left - right, 2 * product)
+    if not anisotropy > ISOTROPIC * (left + right):
         return before
     axis = round(float(np.arctan2(2 * product, left - right)) / (4 * np.pi) * ANGLE_STEPS)
     half = ANGLE_STEPS // 2
@@ -174,46 +176,46 @@ def _rotate(before: Block | None, block: Block, after: Block | None) -> Block:
 
 
 def _rotated(samples: Samples, angles: Angles, sign: float) -> Samples:
-    """Rotate [2, n] by the interpolated angles; sign -1 undoes it."""
+    """Return samples [2, n] rotated by the interpolated angles; sign -1 is the inverse."""
     left, right = samples
-    steps = _between(_unwrapped(angles), samples.shape[1])
+    steps = _interpolated(_unwrapped(angles), samples.shape[1])
     theta = np.multiply(steps, 2 * np.pi / ANGLE_STEPS, dtype=np.float32)
     cosine, sine = np.cos(theta), np.float32(sign) * np.sin(theta)
     return np.stack([cosine * left + sine * right, cosine * right - sine * left])
 
 
 def _unwrapped(angles: Angles) -> list[float]:
-    """Return three angles in steps, the outer two on the shorter way round from the middle one."""
+    """Return three angles in steps, the outer two unwrapped to the nearest equivalents of the middle one."""
     own, half = int(angles[1]), ANGLE_STEPS // 2
     return [own + (int(angle) - own + half) % ANGLE_STEPS - half for angle in angles]
 
 
 def _measure_levels(before: Block | None, block: Block, after: Block | None) -> Block:
-    """Measure each stream's level; a stream that is zero, or far under the other of its pair, is silent."""
+    """Measure each stream's level; a stream of zeros, or 40 dB below the other of its pair, is silent."""
     samples = block.samples
-    with np.errstate(over="ignore", invalid="ignore"):  # floats may be far past full scale
+    with np.errstate(over="ignore", invalid="ignore"):  # floating-point samples may exceed full scale by far
         power = np.square(samples).sum(1, dtype=np.float64) / block.n_samples
-    quiet = _peaks(before, block, after) <= SILENCE_PEAK
+    silent = _peaks(before, block, after) <= SILENCE_PEAK
     if len(samples) == 2:
-        quiet |= power < INAUDIBLE * power.max()
+        silent |= power < MASKED_POWER_RATIO * power.max()
     level = 10 * np.log10(np.maximum(power, 1e-20))
     steps = np.rint((np.maximum(level, FLOOR_DBFS) - LEVEL_ZERO_DB) / LEVEL_STEP_DB)
-    levels = np.where(quiet, SILENT, np.clip(steps, 1, 255)).astype(np.uint8)
+    levels = np.where(silent, SILENT, np.clip(steps, 1, 255)).astype(np.uint8)
     return Block(samples=samples, n_samples=block.n_samples, angle=block.angle, levels=levels)
 
 
 def _peaks(before: Block | None, block: Block, after: Block | None) -> npt.NDArray[np.float32]:
     peaks = [np.maximum(block.samples.max(1), -block.samples.min(1))]
-    peaks += [np.abs(before.samples[:, -MARGIN_SAMPLES:]).max(1)] if before is not None else []
-    peaks += [np.abs(after.samples[:, :MARGIN_SAMPLES]).max(1)] if after is not None else []
+    peaks += [np.abs(before.samples[:, -SILENCE_MARGIN:]).max(1)] if before is not None else []
+    peaks += [np.abs(after.samples[:, :SILENCE_MARGIN]).max(1)] if after is not None else []
     peak: npt.NDArray[np.float32] = np.maximum.reduce(peaks)
     return peak
 
 
-def _limit_fall(before: Block | None, block: Block, after: Block | None) -> Block:
-    """Keep a level within reach of its louder neighbours', so that the curve between them stays near both."""
+def _limit_drop(before: Block | None, block: Block, after: Block | None) -> Block:
+    """Limit the drop of a level from its louder neighbours, so that the interpolated curve stays close to both."""
     near = [np.where(other.levels, other.levels, 0).astype(np.int64) for other in (before, after) if other is not None]
-    least = np.max([level - MAX_FALL_STEPS for level in near], axis=0) if near else 0
+    least = np.max([level - MAX_DROP_STEPS for level in near], axis=0) if near else 0
     levels = np.where(block.levels, np.maximum(block.levels, least), SILENT).astype(np.uint8)
     return Block(samples=block.samples, n_samples=block.n_samples, angle=block.angle, levels=levels)
 
@@ -234,21 +236,23 @@ def _apply_levels(
 
 
 def _gain(levels: Levels, n_samples: int, target_dbfs: float) -> Samples | np.float32:
-    """Return the encoder's gain over one block, from the levels [3] of one stream; a silent neighbour holds this block's level."""
+    """Return the encoder's gain over a block, [n_samples] or a constant, from a stream's levels [3]; held towards silent neighbours."""
     own = int(levels[1])
     held = [float(level) if level else float(own) for level in levels]
     if held[0] == held[1] == held[2]:
         return np.float32(10 ** ((target_dbfs - LEVEL_ZERO_DB - LEVEL_STEP_DB * own) / 20))
-    return _decibels(np.float32(target_dbfs - LEVEL_ZERO_DB) - np.float32(LEVEL_STEP_DB) * _between(held, n_samples))
+    return _amplitudes(
+        np.float32(target_dbfs - LEVEL_ZERO_DB) - np.float32(LEVEL_STEP_DB) * _interpolated(held, n_samples)
+    )
 
 
-def _decibels(curve: Samples) -> Samples:
+def _amplitudes(curve: Samples) -> Samples:
     gain: Samples = np.exp(curve * np.float32(np.log(10) / 20))
     return gain
 
 
-def _between(values: list[float], n_samples: int) -> Samples:
-    """Interpolate over one block: from half-way to the value before, through this one at the centre, half-way to the next."""
+def _interpolated(values: list[float], n_samples: int) -> Samples:
+    """Interpolate three block values linearly between block centres over the middle block, [n_samples]."""
     early, late = _ramps(n_samples)
     before, own, after = (np.float32(value) for value in values)
     return own + early * (before - own) + late * (after - own)
@@ -256,6 +260,6 @@ def _between(values: list[float], n_samples: int) -> Samples:
 
 @functools.lru_cache(maxsize=4)
 def _ramps(n_samples: int) -> tuple[Samples, Samples]:
-    """Return the shares of the value before and of the value after, [n_samples]."""
+    """Return the interpolation weights of the preceding and of the following value, [n_samples]."""
     place = (np.arange(n_samples) + 0.5) / n_samples
     return np.maximum(0.5 - place, 0).astype(np.float32), np.maximum(place - 0.5, 0).astype(np.float32)

@@ -1,1 +1,1 @@
-"""Bytes on disk: the .rvq format and PCM audio, without torch."""
+"""File formats: .rvq with its entropy coding, and PCM audio; no torch."""

@@ -1,4 +1,4 @@
-"""Output files: refused before work begins where they may not be written, and written atomically."""
+"""Atomic output files: checked before work begins, and either complete or absent after it."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ def same_file_error() -> OutputError:
 
 
 def is_special(path: Path) -> bool:
-    """Return whether a path is there and is neither a file nor a folder: a device, a named pipe, a socket."""
+    """Return whether a path exists and is neither a file nor a folder: a device, a named pipe, a socket."""
     status = _status(path)
     return status is not None and _is_special(status)
 
@@ -145,13 +145,13 @@ def _is_special(status: os.stat_result) -> bool:
 
 
 def _status(path: Path) -> os.stat_result | None:
-    """Return a path's status, links followed, or None where there is nothing."""
+    """Return a path's status, links followed, or None if it doesn't exist."""
     try:
         return path.stat()
     except FileNotFoundError:
         return None
     except NotADirectoryError as error:
-        raise OutputError("a file stands where the output's folder should be") from error
+        raise OutputError("the output's folder is a file") from error
     except OSError as error:
         raise write_error(error) from error
 
@@ -168,12 +168,12 @@ def _is_same(source: Path, target: Path, target_status: os.stat_result | None) -
 
 
 def write_error(error: OSError) -> OutputError:
-    """Return the OutputError that says an OSError plainly."""
+    """Return an OutputError with the reason of an OSError."""
     return OutputError(f"the output cannot be written: {reason_of(error)}")
 
 
 def temporary_path(target: Path) -> Path:
-    """Return the name under which an output is written: short, hidden, beside it, the same for the same output."""
+    """Return the temporary path of an output: short, hidden, beside it, and a function of its name."""
     digest = hashlib.blake2b(os.fsencode(target.name), digest_size=5).hexdigest()
     return target.with_name(f".{digest}.tmp")
 
@@ -212,13 +212,13 @@ def _place(file: BinaryIO, final: Path, replaces: bool) -> None:
         try:
             temporary.replace(final) if replaces else _rename_if_absent(temporary, final)
         except FileExistsError as error:
-            raise OutputError("the output exists already: it appeared meanwhile", OVERWRITE_HINT) from error
+            raise OutputError("the output exists already: it was created in the meantime", OVERWRITE_HINT) from error
         file.close()
     _flush_folder(final.parent)
 
 
 def _rename_if_absent(temporary: Path, final: Path) -> None:
-    """Rename without replacing: by a hard link, or where the file system has none, after a look."""
+    """Rename without replacing: by a hard link or, on file systems without, after a check."""
     try:
         os.link(temporary, final)
     except FileExistsError:
@@ -243,7 +243,7 @@ def _discard(file: BinaryIO, temporary: Path) -> None:
 
 
 def _flush_folder(folder: Path) -> None:
-    """Make the new name last through a power cut, where the system can."""
+    """Make the rename durable, where the system supports it."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -254,7 +254,7 @@ def _flush_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def closing_on_error() -> Iterator[contextlib.ExitStack]:
-    """Yield a stack for what is opened on the way, closed here only when the way fails."""
+    """Yield an exit stack that is closed here only on failure."""
     with contextlib.ExitStack() as guard:
         stack = guard.enter_context(contextlib.ExitStack())
         yield stack

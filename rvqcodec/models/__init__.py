@@ -1,1 +1,1 @@
-"""The networks: torch only, nothing on disk."""
+"""Model families: networks in torch, configurations without it; nothing on disk."""

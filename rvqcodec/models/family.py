@@ -1,4 +1,4 @@
-"""The promise of a model family: plain data about its codes, and what a model of it does with batches of windows."""
+"""Interface of a model family: `Traits`, plain data about its codes, and `Family`, inference on batches of windows."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from rvqcodec.encoded import LEVELS, MAX_FRAMES_PER_BLOCK, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, Signal
 from rvqcodec.errors import ArgumentError, ModelError
+from rvqcodec.signal import LEVELS, MAX_FRAMES_PER_BLOCK, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, Signal, violated
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,23 +20,23 @@ MAX_WINDOW_BLOCKS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Traits:
-    """What the engine and the format have to know of a model; no torch.
+    """Properties of a model that engine and format need; no torch.
 
     Args:
-        sample_rate: Of the waves, Hz.
+        sample_rate: In Hz.
         hop_length: Samples per frame.
-        frames_per_block: Frames of a block, the unit of levels, angles and silence: about a second.
-        frame_multiple: A file's frames are a multiple of it.
+        frames_per_block: Frames per block, the unit of levels, angles and silence: about a second.
+        frame_multiple: The number of frames of a file is a multiple of it.
         block_step: Samples from one block to the next; frames_per_block x hop_length unless blocks overlap.
-        window_blocks: Blocks of a window, the unit of work.
+        window_blocks: Blocks per window, the unit of inference.
         groups: The layers, coarsest first.
-        default_layers: Layers coded unless the user says otherwise.
-        channels_per_stream: 1, or 2 where the network codes stereo.
-        levels: "none", "rms" (streams are levelled, silence has no codes) or "factor" (a factor a block).
-        level_dbfs: RMS that the encoder expects; None unless `levels` is "rms".
-        encoder_context, decoder_context: Frames to the left and right that a frame depends on; None where state is carried instead.
-        edges: What stands beyond the ends of a file: "network" (its own padding) or "symmetric" (the file, mirrored).
-        scalable: Whether the codes of fewer layers are a valid, coarser code.
+        default_layers: Layers coded by default.
+        channels_per_stream: 1, or 2 if the network codes stereo.
+        levels: "none", "rms" (streams are levelled, silence has no codes) or "factor" (one factor per block).
+        level_dbfs: RMS level of the encoder's input; None unless `levels` is "rms".
+        encoder_context, decoder_context: Receptive field to the left and right, in frames; None for stateful families.
+        edges: Extension beyond the ends of a file: "network" (its own padding) or "symmetric" (half-sample symmetric extension).
+        scalable: Whether the codes are an embedded (bitrate-scalable) code, so that the first layers alone are a valid, coarser one.
 
     Raises:
         ModelError: The traits contradict each other or are out of range.
@@ -61,9 +61,9 @@ class Traits:
     def __post_init__(self) -> None:
         block = self.frames_per_block * self.hop_length
         contexts = [n for context in (self.encoder_context, self.decoder_context) for n in context or ()]
-        checks = {
-            "the sample rate is possible": 1 <= self.sample_rate <= MAX_SAMPLE_RATE,
-            "frames and blocks have a size": self.hop_length >= 1
+        rules = {
+            "the sample rate is 1 to 768,000 Hz": 1 <= self.sample_rate <= MAX_SAMPLE_RATE,
+            "frames and blocks aren't empty": self.hop_length >= 1
             and 1 <= self.frames_per_block <= MAX_FRAMES_PER_BLOCK,
             "strides divide the frame multiple, and that the block": self.frame_multiple >= 1
             and self.frames_per_block % self.frame_multiple == 0
@@ -71,9 +71,9 @@ class Traits:
             "the block step is at most a block": 1 <= self.block_step <= block,
             "a window has 1 to 64 blocks": 1 <= self.window_blocks <= MAX_WINDOW_BLOCKS,
             "there are 1 to 64 layers": 1 <= self.n_layers <= MAX_LAYERS,
-            "the default is a number of layers": 1 <= self.default_layers <= self.n_layers,
+            "the default is 1 to all layers": 1 <= self.default_layers <= self.n_layers,
             "a stream has 1 or 2 channels": self.channels_per_stream in (1, 2),
-            "levels of stereo streams aren't measured": self.levels != "rms" or self.channels_per_stream == 1,
+            "only streams of one channel are levelled": self.levels != "rms" or self.channels_per_stream == 1,
             "levels are of a known kind": self.levels in LEVELS
             and (self.levels == "rms") == (self.level_dbfs is not None),
             "contexts are shorter than a window": all(
@@ -81,13 +81,12 @@ class Traits:
             ),
             "edges are of a known kind": self.edges in EDGES,
         }
-        broken = [rule for rule, holds in checks.items() if not holds]
-        if broken:
-            raise ModelError(f"the model's traits break a rule: {broken[0]}")
+        if rule := violated(rules):
+            raise ModelError(f"the model's traits are invalid; required: {rule}")
 
     @property
     def n_layers(self) -> int:
-        """Layers of the model."""
+        """Number of layers."""
         return sum(group.n_layers for group in self.groups)
 
     @property
@@ -102,11 +101,11 @@ class Traits:
 
     @property
     def stateful(self) -> bool:
-        """Whether a stream is coded in one go, with state from window to window."""
+        """Whether the model carries state from window to window."""
         return self.encoder_context is None
 
     def needed_blocks(self, first: int, stop: int) -> tuple[int, int]:
-        """Return the first block and the one after the last that it takes to decode the blocks `first` to `stop` - 1."""
+        """Return the range of blocks, first and stop, that decoding the blocks `first` to `stop` - 1 depends on."""
         size = self.window_blocks
         if self.decoder_context is None:
             return 0, -(-stop // size) * size
@@ -114,7 +113,7 @@ class Traits:
         return max(0, first // size * size - left), -(-stop // size) * size + right
 
     def layers_for_bitrate(self, kbps: float, channels: int) -> int:
-        """Return how many layers give the nominal bitrate nearest to `kbps`, all channels together."""
+        """Return the number of layers whose nominal bitrate, over all channels, is closest to `kbps`."""
         rates = [
             self.signal("", "", self.sample_rate, channels, n).nominal_bitrate for n in range(1, self.n_layers + 1)
         ]
@@ -127,11 +126,11 @@ class Traits:
 
         Args:
             model: The model's name.
-            fingerprint: What its codes mean.
+            fingerprint: Of the model.
             sample_rate: Of the source, Hz.
             channels: Of the source.
             n_layers: Layers coded.
-            sample_format: Of the source, as in an .rvq header; 0 is unknown.
+            sample_format: Of the source, as in an .rvq header; 0: unknown.
 
         Raises:
             ValueError: `n_layers` is out of range.
@@ -162,10 +161,14 @@ Read = TypeVar("Read")
 
 
 def read_json(kind: type[Read], text: str) -> Read:
-    """Return a configuration, a dataclass of integers, floats, texts and tuples of integers, from JSON.
+    """Parse a configuration, a dataclass of integers, floats and tuples of integers, from JSON.
+
+    Args:
+        kind: The dataclass.
+        text: A JSON object; unknown keys are errors.
 
     Raises:
-        ModelError: The text isn't a JSON object with exactly known keys of the right types, or breaks a rule.
+        ModelError: The text isn't a JSON object of known keys and valid values.
     """
     types = {field.name: str(field.type) for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
     try:
@@ -191,56 +194,56 @@ def _typed(key: str, value: object, kind: str) -> object:
 
 
 def fingerprint(geometry: bytes, codebooks: bytes) -> str:
-    """Return the name of a model by what its codes mean: 16 hex digits.
+    """Return the fingerprint of a model, which identifies the meaning of its codes: 16 hex digits of a SHA-256.
 
     Args:
-        geometry: Signal geometry as the family's configuration gives it.
-        codebooks: The codebooks as little-endian float32, C order.
+        geometry: Signal geometry of the configuration.
+        codebooks: Little-endian float32, C order.
     """
     return hashlib.sha256(geometry + codebooks).hexdigest()[:16]
 
 
 class Config(Protocol):
-    """The configuration of a model: its shape as plain data; no torch."""
+    """The configuration of a model: its sizes as plain data; no torch."""
 
     def to_json(self) -> str:
-        """Return the configuration as canonical JSON; the family's `from_json` reads it strictly."""
+        """Return the configuration as canonical JSON."""
         ...
 
     def traits(self) -> Traits:
-        """Return what engine and format have to know."""
+        """Return the properties that engine and format need."""
         ...
 
 
 class Family(Protocol):
-    """A model, ready to run; windows of one batch have one shape."""
+    """A model in evaluation mode. All windows of a batch have one shape."""
 
     @property
     def traits(self) -> Traits:
-        """What engine and format have to know."""
+        """Properties that engine and format need."""
         ...
 
     @property
     def config(self) -> Config:
-        """Its shape."""
+        """Its sizes."""
         ...
 
     @property
     def fingerprint(self) -> str:
-        """What its codes mean, as 16 hex digits."""
+        """Identifies the meaning of its codes: 16 hex digits."""
         ...
 
     def encode(
         self, waves: Tensor, n_layers: int, beam_width: int, context: tuple[int, int] = (0, 0), state: Any = None
     ) -> Tensor:
-        """Return the codes, int64 [batch, n_layers, frames], of the frames between the context.
+        """Return the codes, int64 [batch, n_layers, frames], of the frames without the context.
 
         Args:
-            waves: Float32 [batch, channels_per_stream, n_samples]. Where n_samples is no whole number of frames the audio ends there.
-            n_layers: Layers to code; codes of fewer are the first of those of more.
-            beam_width: Of the quantizer's search; families whose codes a reference decides search greedily.
-            context: Frames at the left and right end of the waves that are there as context alone.
-            state: What `start` or the call before gave, changed in place; None where windows bring their context.
+            waves: float32 [batch, channels_per_stream, n_samples]. If n_samples isn't a whole number of frames, the audio ends there.
+            n_layers: Layers to code, 1 to all; in scalable families the codes are embedded in those of more layers.
+            beam_width: Of the quantizer search, at least 1; ignored by families whose reference search is greedy.
+            context: Frames of context at the left and right end of the waves.
+            state: From `start`, updated in place; None in windowed families.
         """
         ...
 
@@ -253,18 +256,18 @@ class Family(Protocol):
         context: tuple[int, int] = (0, 0),
         state: Any = None,
     ) -> Tensor:
-        """Return the waves, float32 [batch, channels_per_stream, frames * hop_length], of the frames between the context.
+        """Return the waves, float32 [batch, channels_per_stream, frames * hop_length], of the frames without the context.
 
         Args:
-            codes: Int64 [batch, layers, frames], at the finest rate.
-            n_layers: Layers of each frame that count, int64 [batch, frames].
+            codes: int64 [batch, layers, frames], at the finest rate.
+            n_layers: Layers to decode in each frame, int64 [batch, frames].
             active: False for frames without codes, which decode to zeros, bool [batch, frames].
-            frame_index: Number of each item's first frame in the file and of its stream, int64 [batch]; noise depends on it.
+            frame_index: Absolute index of each item's first frame, offset by stream, int64 [batch]; seeds the noise.
             context: As for `encode`.
             state: As for `encode`.
         """
         ...
 
     def start(self) -> Any:
-        """Return the state at the start of a stream, for families that carry it."""
+        """Return the initial state of a stream; None in windowed families."""
         ...

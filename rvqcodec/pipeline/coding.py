@@ -18,8 +18,9 @@ from rvqcodec.formats.audio.writer import AudioWriter, open_writer
 from rvqcodec.formats.entropy.layers import Tables
 from rvqcodec.formats.files import Output
 from rvqcodec.formats.rvq.header import Header
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter, Tail
+from rvqcodec.formats.rvq.stream import RvqReader, Tail
 from rvqcodec.formats.rvq.tail import Source
+from rvqcodec.formats.rvq.writer import RvqWriter
 from rvqcodec.pipeline.opening import Opened, Place, Target, is_new_file, open_rvq, opened_output, output_at
 from rvqcodec.pipeline.options import EFFORTS, DecodeOptions, EncodeOptions
 from rvqcodec.pipeline.part import Part, cut, part_of
@@ -141,7 +142,7 @@ def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOpt
     counter = _Counter()
     at_model_rate = resample(counter.count(audio.blocks()), audio.sample_rate, traits.sample_rate, audio.channels)
     levelled = level_blocks(reblock(at_model_rate, traits.block_size), traits, signal.rotated)
-    coded = codec.code_blocks(levelled, n_layers, EFFORTS[options.effort], options.n_threads or default_threads())
+    coded = codec.encode_blocks(levelled, n_layers, EFFORTS[options.effort], options.n_threads or default_threads())
     for number, (_, chunk, after) in enumerate(neighbours(batched(coded, header.chunk_blocks))):
         end = counter.n_samples if after is None else header.chunk_start(number + 1)
         writer.write_blocks(chunk, end - header.chunk_start(number), tables, options.entropy)

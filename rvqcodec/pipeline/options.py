@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from rvqcodec.encoded import MAX_SAMPLE_RATE
 from rvqcodec.errors import ArgumentError
 from rvqcodec.formats.audio.pcm import SampleFormat
 from rvqcodec.formats.audio.reader import MIN_SAMPLE_RATE
 from rvqcodec.formats.entropy.layers import ENTROPIES
+from rvqcodec.signal import MAX_SAMPLE_RATE
 
 DEFAULT_CHUNK_S = 10
 EFFORTS = {"fast": 1, "default": 4, "best": 16}

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from rvqcodec.codec.levelling import Samples
-from rvqcodec.encoded import Signal
 from rvqcodec.errors import ArgumentError
 from rvqcodec.formats.audio.resample import PREROLL_S
 from rvqcodec.formats.rvq.stream import Tail
 from rvqcodec.pipeline.options import DecodeOptions
+from rvqcodec.signal import Signal
 from rvqcodec.times import format_time, parse_time
 
 

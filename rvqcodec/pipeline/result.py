@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from rvqcodec.encoded import Signal
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter, Tail
+from rvqcodec.formats.rvq.stream import RvqReader, Tail
+from rvqcodec.formats.rvq.writer import RvqWriter
+from rvqcodec.signal import Signal
 from rvqcodec.times import kbps
 
 

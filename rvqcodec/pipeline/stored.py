@@ -9,14 +9,16 @@ from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
-from rvqcodec.encoded import Encoded, Signal, gather
+from rvqcodec.encoded import Encoded, gather
 from rvqcodec.errors import ArgumentError
 from rvqcodec.formats.entropy.layers import ENTROPIES, Tables
 from rvqcodec.formats.rvq.header import MAX_CHUNK_FRAMES, Header
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.writer import RvqWriter
 from rvqcodec.pipeline.opening import Place, open_rvq, opened_output, output_at
 from rvqcodec.pipeline.options import DEFAULT_CHUNK_S, check_choice
 from rvqcodec.pipeline.tables import tables_for, tables_to_write
+from rvqcodec.signal import Signal
 
 Item = TypeVar("Item")
 

@@ -1,1 +1,1 @@
-"""Corpus, losses, discriminators and trainer; never imported by the paths of the tool itself."""
+"""Training of models: corpus, losses, trainer, measures, release; the tool itself imports only `measure`."""

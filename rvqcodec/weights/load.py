@@ -1,4 +1,4 @@
-"""Weights on disk and models in memory. The file format is safetensors: nothing is unpickled."""
+"""Loading and saving of model weights as safetensors; nothing is unpickled."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ MAX_REASON = 200
 
 
 def load_model(model: ModelFile, device: str = "auto") -> Any:
-    """Return a model of a weights file (`models.family.Family`), in float32, ready to run on `device`.
+    """Return a model (`models.family.Family`) in float32, in evaluation mode on `device`.
 
     Args:
-        model: Which one (registry).
+        model: Its weights file.
         device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
-        ModelError: The weights are absent, damaged or don't fit their configuration.
-        DeviceError: The device isn't there.
+        ModelError: The weights are missing, damaged or don't match their configuration or fingerprint.
+        DeviceError: The device isn't available.
     """
     target = pick_device(device)
     built: Any = build(read_config(model.kind, model.config))  # on "meta" it would take 1.6 s instead of 0.2
@@ -37,17 +37,17 @@ def load_model(model: ModelFile, device: str = "auto") -> Any:
         reason = " ".join(str(error).split())
         raise ModelError(f"the weights of {model.name} can't be loaded: {reason[:MAX_REASON]}") from error
     if not all(bool(torch.isfinite(value).all()) for value in built.state_dict().values()):
-        raise ModelError(f"the weights of {model.name} hold numbers that aren't finite")
+        raise ModelError(f"the weights of {model.name} have values that aren't finite")
     if built.fingerprint != model.fingerprint:
         raise ModelError(f"the weights of {model.name} don't match their fingerprint: the file is damaged")
     return built.requires_grad_(False).eval().to(target)
 
 
 def pick_device(device: str) -> torch.device:
-    """Return the device called `device`; `auto` takes CUDA where there is one, else the CPU.
+    """Return a device by name; `auto` selects CUDA if available, else the CPU.
 
     Raises:
-        DeviceError: The device isn't there.
+        DeviceError: The device isn't available.
     """
     if device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -64,9 +64,9 @@ def save_model(model: nn.Module, name: str, path: Path, *, half: bool = True) ->
 
     Args:
         model: A model of a family.
-        name: What it is called.
+        name: The model's name.
         path: Of the file, written atomically.
-        half: Store matrices, codebooks among them, in float16: these are rounded in the model too, so that its fingerprint is the file's.
+        half: Store matrices and codebooks in float16; they are rounded in the model too, so that its fingerprint matches the file.
 
     Raises:
         OutputError: The file can't be written.

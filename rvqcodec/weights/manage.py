@@ -1,4 +1,4 @@
-"""Models come into the user's folder and go: imported from files or from what other projects published, removed, verified."""
+"""Model management: import (from weights files or from other projects' releases), removal and verification."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from rvqcodec.weights.registry import (
 
 
 def import_model(source: Path, name: str = "", *, overwrite: bool = False) -> ModelFile:
-    """Bring a model into the user's folder, whole or not at all, and return it there.
+    """Import a model into the user's folder, atomically, and return it.
 
     Args:
-        source: A weights file of this package, with its tables and networks beside it, or what a recipe says (`importers.RECIPES`).
-        name: What a recipe is called; of a weights file another name than its own.
-        overwrite: Whether a model of that name is replaced.
+        source: A weights file of this package, with its tables and networks beside it, or the source of a recipe (`importers.RECIPES`).
+        name: Name of a recipe, or a new name for the model of a weights file.
+        overwrite: Whether to replace a model of that name.
 
     Raises:
-        ModelError: The source is no model, or the name is taken or can't be one.
+        ModelError: The source is no model, or the name is taken or invalid.
         OutputError: The user's folder can't be written.
     """
     recipe = RECIPES.get(name)
@@ -61,10 +61,10 @@ def import_model(source: Path, name: str = "", *, overwrite: bool = False) -> Mo
 
 
 def remove_model(name: str) -> ModelFile:
-    """Delete an imported model with its tables, networks and card, and return what it was.
+    """Delete an imported model with its tables, networks and card, and return its description.
 
     Raises:
-        ModelError: There is no such model, or it came with the package.
+        ModelError: There is no such model, or it is embedded in the package.
         OutputError: It can't be deleted.
     """
     model = find_model(name)
@@ -79,10 +79,10 @@ def remove_model(name: str) -> ModelFile:
 
 
 def verify_model(model: ModelFile) -> None:
-    """Load a model as a whole; imports torch.
+    """Load a model completely; imports torch.
 
     Raises:
-        ModelError: Its weights are damaged, don't fit its configuration, or don't match its fingerprint.
+        ModelError: Its weights are damaged or don't match its configuration or fingerprint.
     """
     from rvqcodec.weights.load import load_model
 
@@ -90,7 +90,7 @@ def verify_model(model: ModelFile) -> None:
 
 
 def _convert(source: Path, name: str, target: Path) -> None:
-    """Write what a recipe makes of a folder."""
+    """Convert the source of a recipe to a weights file."""
     from rvqcodec.weights.load import save_model
 
     if not source.is_dir():
@@ -100,7 +100,7 @@ def _convert(source: Path, name: str, target: Path) -> None:
 
 
 def _copy(model: ModelFile, name: str, target: Path) -> None:
-    """Copy a model's files, under another name where one is given."""
+    """Copy a model's files, renamed to `name`."""
     if name != model.name:
         from rvqcodec.weights.load import load_model, save_model
 

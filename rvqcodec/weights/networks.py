@@ -1,4 +1,4 @@
-"""Entropy networks on disk: the arrays of an integer network in one safetensors file, beside the weights. No torch."""
+"""Serialisation of entropy networks: the integer arrays of all layers in one safetensors file; no torch."""
 
 from __future__ import annotations
 
@@ -24,10 +24,13 @@ Arrays = dict[str, npt.NDArray[Any]]
 
 
 def read_network(path: Path) -> tuple[str, int, list[Arrays]]:
-    """Return the id of a network's file (the first 16 hex digits of its SHA-256), its shift, and each layer's arrays.
+    """Read a network.
+
+    Returns:
+        Its id (the first 8 hex digits of the file's SHA-256), its shift, and each layer's arrays by name (`ARRAYS` and "strides").
 
     Raises:
-        ModelError: The file is absent or isn't one.
+        ModelError: The file is missing or isn't an entropy network.
     """
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -37,7 +40,7 @@ def read_network(path: Path) -> tuple[str, int, list[Arrays]]:
         metadata = read_metadata(path)
         n_layers, shift = int(metadata["layers"]), int(metadata["shift"])
         if not 1 <= n_layers <= MAX_LAYERS:
-            raise ModelError(f"{path} has a number of layers that no entropy network has")
+            raise ModelError(f"{path} has an impossible number of layers")
         layers = [{name: tensors[f"{layer}.{name}"] for name in (*ARRAYS, "strides")} for layer in range(n_layers)]
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise ModelError(f"{path} can't be read as an entropy network") from error
@@ -48,10 +51,10 @@ def write_network(path: Path, shift: int, layers: Sequence[Mapping[str, npt.NDAr
     """Write a network.
 
     Args:
-        path: Where to.
-        shift: Bits that scaled products are shifted by.
-        layers: Each layer's arrays, by their names in `ARRAYS`, and its strides.
-        fingerprint: Of the model whose codes it predicts.
+        path: The output.
+        shift: Right shift of scaled products, in bits.
+        layers: Each layer's arrays by name (`ARRAYS` and "strides").
+        fingerprint: Of the model.
 
     Raises:
         OSError: The file can't be written.

@@ -1,4 +1,4 @@
-"""Which models there are, what they are called and where their files lie; read without torch."""
+"""Model registry: embedded and imported models by name, path or fingerprint; no torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFile:
-    """One model on disk: its family, its name, what its codes mean, its weights and its configuration as JSON."""
+    """A model on disk.
+
+    Args:
+        kind: Its family.
+        name: Its name.
+        fingerprint: Identifies the meaning of its codes: 16 hex digits.
+        path: Of its weights.
+        config: Its configuration as JSON.
+    """
 
     kind: str
     name: str
@@ -39,38 +47,38 @@ class ModelFile:
 
     @property
     def traits(self) -> Traits:
-        """What engine and format have to know of it.
+        """Properties that engine and format need.
 
         Raises:
-            ModelError: The family is unknown or the configuration can't be read.
+            ModelError: The family is unknown or the configuration is invalid.
         """
         return read_config(self.kind, self.config).traits()
 
     @property
     def is_embedded(self) -> bool:
-        """Whether it came with the package."""
+        """Whether it is embedded in the package."""
         return self.path.parent == data_folder()
 
     @property
     def tables_path(self) -> Path:
-        """The static entropy tables beside the weights."""
+        """Path of the static entropy tables, beside the weights."""
         return self.path.with_name(self.path.stem + ".static" + SUFFIX)
 
     @property
     def network_paths(self) -> list[Path]:
-        """The entropy networks beside the weights, the newest last: NAME.network-1.safetensors and so on."""
+        """Paths of the entropy networks beside the weights, NAME.network-1.safetensors and so on, newest last."""
         pattern = re.compile(re.escape(self.path.stem) + r"\.network-(\d{1,4})" + re.escape(SUFFIX))
         found = ((match, path) for path in self.path.parent.iterdir() if (match := pattern.fullmatch(path.name)))
         return [path for _, path in sorted((int(match[1]), path) for match, path in found)]
 
     @property
     def card_path(self) -> Path:
-        """The model card beside the weights."""
+        """Path of the model card, beside the weights."""
         return self.path.with_name(self.path.stem + ".md")
 
     @property
     def files(self) -> list[Path]:
-        """All its files that are there: weights, tables, networks with their cards, card."""
+        """Its existing files: weights, tables, networks with their cards, and card."""
         networks = [path for network in self.network_paths for path in (network, network.with_suffix(".md"))]
         return [p for p in (self.path, self.tables_path, *networks, self.card_path) if p.is_file()]
 
@@ -81,25 +89,27 @@ def data_folder() -> Path:
 
 
 def user_folder() -> Path:
-    """Return the folder of imported models: $RVQ_MODELS, or one in the user's data folder."""
+    """Return the folder of imported models: $RVQ_MODELS, or a default in the user's data folder."""
     chosen = os.environ.get(MODELS_VARIABLE)
     return Path(chosen) if chosen else user_data_path("rvqcodec") / "models"
 
 
 def weights_path(folder: Path, name: str) -> Path:
-    """Return where the weights of a model of that name lie in a folder.
+    """Return the path of the weights of a model in a folder.
 
     Raises:
-        ModelError: It is no name for a model.
+        ModelError: The name is invalid.
     """
     usable = name == Path(name).name and not name.startswith(".") and SUFFIX not in name
     if not usable or not name.isprintable() or not 1 <= len(name.encode()) <= MAX_NAME_BYTES:
-        raise ModelError(f"{name!r} is no name for a model", f"1 to {MAX_NAME_BYTES} bytes of text without slashes")
+        raise ModelError(
+            f"{name!r} is not a valid model name", f"expected 1 to {MAX_NAME_BYTES} bytes of text without slashes"
+        )
     return folder / (name + SUFFIX)
 
 
 def list_models() -> list[ModelFile]:
-    """Return the embedded models, then the imported ones, each sorted by name; what can't be read is left out with a warning."""
+    """Return the embedded models, then the imported ones, each sorted by name; unreadable ones are skipped with a warning."""
     found: dict[str, ModelFile] = {}
     for folder in (data_folder(), user_folder()):
         for path in sorted(folder.glob("*" + SUFFIX)):
@@ -109,19 +119,19 @@ def list_models() -> list[ModelFile]:
                 model = read_model_file(path)
                 read_config(model.kind, model.config)
             except ModelError as error:
-                log.warning("%s is left out: %s", path, error.message)
+                log.warning("%s is skipped: %s", path, error.message)
             else:
                 found.setdefault(model.name, model)
     return list(found.values())
 
 
 def _is_companion(path: Path) -> bool:
-    """Tell whether a file holds the tables or a network of a model beside it."""
+    """Return whether a file holds the tables or a network of a model beside it."""
     return re.search(r"\.(static|network-\d{1,4})$", path.stem) is not None
 
 
 def find_model(name: str) -> ModelFile:
-    """Return the model called `name`, or the one in the weights file at that path.
+    """Return a model by name or by the path of its weights file.
 
     Raises:
         ModelError: There is no such model, or the file isn't one.
@@ -134,20 +144,20 @@ def find_model(name: str) -> ModelFile:
             return read_model_file(path)
     known = ", ".join(model.name for model in list_models()) or "none"
     raise ModelError(
-        f"no model is called {name!r}",
+        f"unknown model: {name!r}",
         _how_to_import(name) or f"known models: {known} (rvq models list), or the path of a {SUFFIX} file",
     )
 
 
 def find_fingerprint(fingerprint: str, name: str) -> ModelFile:
-    """Return the model whose codes mean what `fingerprint` says.
+    """Return the model with a fingerprint.
 
     Args:
         fingerprint: 16 hex digits from a file's header.
         name: The model's name in that header, for the message.
 
     Raises:
-        ModelError: No such model is at hand.
+        ModelError: No such model is available.
     """
     models = list_models()
     for model in models:
@@ -156,7 +166,7 @@ def find_fingerprint(fingerprint: str, name: str) -> ModelFile:
     known = ", ".join(f"{model.name} ({model.fingerprint})" for model in models)
     raise ModelError(
         f"the file needs the model {name!r} with fingerprint {fingerprint}",
-        _how_to_import(name) or f"at hand: {known}; name another with --model, or: rvq models import FILE",
+        _how_to_import(name) or f"available: {known}; name another with --model, or: rvq models import FILE",
     )
 
 
@@ -166,10 +176,10 @@ def _how_to_import(name: str) -> str:
 
 
 def read_model_file(path: Path) -> ModelFile:
-    """Read what a weights file says of itself, without its tensors.
+    """Read the description of a model from its weights file, without the tensors.
 
     Raises:
-        ModelError: The file is absent or isn't a model of this package.
+        ModelError: The file is missing or isn't a model of this package.
     """
     metadata = read_metadata(path)
     if not set(metadata) >= KEYS:
@@ -182,10 +192,10 @@ def read_model_file(path: Path) -> ModelFile:
 
 
 def read_metadata(path: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file from its header alone.
+    """Return the metadata in the header of a safetensors file.
 
     Raises:
-        ModelError: The file is absent or isn't a safetensors file.
+        ModelError: The file is missing or isn't a safetensors file.
     """
     try:
         with path.open("rb") as file:

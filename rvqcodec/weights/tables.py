@@ -1,4 +1,4 @@
-"""Static entropy tables on disk: integer frequencies beside the weights they were counted with. No torch."""
+"""Serialisation of static entropy tables: integer frequencies of each layer in one safetensors file; no torch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_tables(path: Path) -> tuple[str, tuple[npt.NDArray[np.uint32], ...]]:
     """Return the id of a tables file (the first 8 hex digits of its SHA-256) and each layer's frequencies, uint32 [codebook_size].
 
     Raises:
-        ModelError: The file is absent or isn't one.
+        ModelError: The file is missing or isn't one.
     """
     try:
         data = path.read_bytes()
@@ -30,17 +30,17 @@ def read_tables(path: Path) -> tuple[str, tuple[npt.NDArray[np.uint32], ...]]:
         runs = [tensors["frequencies"]] if "frequencies" in tensors else [tensors[str(i)] for i in range(len(tensors))]
         layers = tuple(row for run in runs for row in run)
         if not 1 <= len(layers) <= MAX_LAYERS:
-            raise ModelError(f"{path} has a number of layers that no model has")
+            raise ModelError(f"{path} has an impossible number of layers")
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         raise ModelError(f"{path} can't be read as static entropy tables") from error
     return hashlib.sha256(data).hexdigest()[:ID_DIGITS], layers
 
 
 def write_tables(path: Path, frequencies: Iterable[npt.NDArray[np.uint32]], model: str, fingerprint: str) -> None:
-    """Write the tables of one model: a matrix for each run of layers of one size.
+    """Write the tables of a model, a matrix for each run of layers of equal codebook size.
 
     Args:
-        path: Where to.
+        path: The output.
         frequencies: Each layer's, uint32 [codebook_size], each >= 1, sum 2^24.
         model: The model's name.
         fingerprint: The model's fingerprint.

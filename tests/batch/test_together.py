@@ -144,7 +144,7 @@ def test_files_in_common_batches_are_as_files_alone(sounds, batching, monkeypatc
     ear = Warned()
     Gpu(0).run(jobs_in(sounds, ".wav", ".2.rvq"), encode, ear)
     assert len(ear.outcomes) == 5 and all(isinstance(outcome, Done) for outcome in ear.outcomes.values())
-    assert ear.warnings == [("4.wav", "the WAV is cut off")]
+    assert ear.warnings == [("4.wav", "the WAV is truncated")]
     for job in jobs_in(sounds, ".wav", ".2.rvq"):
         one, other = read_encoded(job.source.replace(".wav", ".rvq")), read_encoded(job.target)
         assert one.codes.shape == other.codes.shape and np.array_equal(one.levels, other.levels)

@@ -42,8 +42,7 @@ SESSIONS = [
     (
         "encode a.wav --model nope",
         6,
-        "rvq: no model is called 'nope'\nhint: known models: rvq48 "
-        "(rvq models list), or the path of a .safetensors file\n",
+        "rvq: unknown model: 'nope'\nhint: known models: rvq48 (rvq models list), or the path of a .safetensors file\n",
     ),
     ("decode absent.rvq", 4, "rvq: absent.rvq: no such file or directory\n"),
     ("decode text.wav out.wav --end 3 --duration 2", 2, "rvq: --end and --duration exclude each other\n"),
@@ -51,7 +50,7 @@ SESSIONS = [
     (
         "decode a.rvq --start soon",
         2,
-        "rvq: 'soon' is not a time: use seconds (90.5), MM:SS.mmm, HH:MM:SS or samples (44100s)\n",
+        "rvq: 'soon' is not a time: expected seconds (90.5), MM:SS.mmm, HH:MM:SS or samples (44100s)\n",
     ),
     (
         "info -",

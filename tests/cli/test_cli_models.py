@@ -52,10 +52,10 @@ def test_a_model_comes_and_goes(rvq, models, weights):
         ("import . --as lyra-v1.2.0", "soundstream_encoder.tflite"),
         ("import .", "is not a weights file"),
         ("import weights.safetensors --as rvq48", "came with the package"),
-        ("import weights.safetensors --as ../up", "is no name for a model"),
+        ("import weights.safetensors --as ../up", "is not a valid model name"),
         ("remove rvq48", "wasn't imported"),
-        ("remove nope", "no model is called 'nope'"),
-        ("verify nope", "no model is called 'nope'"),
+        ("remove nope", "unknown model: 'nope'"),
+        ("verify nope", "unknown model: 'nope'"),
     ],
 )
 def test_what_is_refused(rvq, models, weights, command, problem):

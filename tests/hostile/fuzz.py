@@ -19,7 +19,7 @@ from make_codes import tables_named  # noqa: E402
 from tiny import read_file  # noqa: E402
 
 from rvqcodec.errors import FormatError, RvqError  # noqa: E402
-from rvqcodec.formats.entropy.layers import NOTHING  # noqa: E402
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES  # noqa: E402
 from rvqcodec.formats.rvq.recover import recover  # noqa: E402
 from rvqcodec.formats.rvq.sections import CODE, OPTIONAL  # noqa: E402
 from rvqcodec.formats.rvq.stream import RvqReader  # noqa: E402
@@ -84,7 +84,7 @@ def case(seed):
     data = joined(sections)
     if rng.random() < 0.1:
         data = changed_bytes(rng, data)
-    return data, rng.choice((tables, tables, tables, NOTHING))
+    return data, rng.choice((tables, tables, tables, EMPTY_TABLES))
 
 
 def attempt(action, *arguments, **options):

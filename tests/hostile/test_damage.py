@@ -12,7 +12,8 @@ from tiny import read_file as read
 
 from rvqcodec.encoded import CodedBlock
 from rvqcodec.errors import FormatError, ModelError
-from rvqcodec.formats.rvq.chunk import lost_chunk, max_head_bytes
+from rvqcodec.formats.rvq.chunk import lost_chunk
+from rvqcodec.formats.rvq.head import max_head_bytes
 from rvqcodec.formats.rvq.header import Header, pack_header
 from rvqcodec.formats.rvq.recover import recover
 from rvqcodec.formats.rvq.sections import CODE, HEAD, SIGNATURE, pack_section

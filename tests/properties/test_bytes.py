@@ -22,12 +22,12 @@ from tiny import (
     write_file,
 )
 
-from rvqcodec.encoded import LayerGroup, gather
+from rvqcodec.encoded import gather
 from rvqcodec.formats.entropy.frequencies import TOTAL
-from rvqcodec.formats.entropy.layers import NO_TABLES, NOTHING, LayerCoder, Tables
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, NO_TABLES, LayerCoder, Tables
 from rvqcodec.formats.entropy.payload import Mode, StaticTables
-from rvqcodec.formats.rvq.chunk import ChunkHead, Entry, frames_of, pack_head, unpack_head
 from rvqcodec.formats.rvq.fields import Fields, pack_signed, pack_varint
+from rvqcodec.formats.rvq.head import ChunkHead, Entry, frames_of, pack_head, unpack_head
 from rvqcodec.formats.rvq.header import Header, pack_header, unpack_header
 from rvqcodec.formats.rvq.recover import recover
 from rvqcodec.formats.rvq.sections import pack_section
@@ -45,6 +45,7 @@ from rvqcodec.formats.rvq.tail import (
     unpack_tags,
 )
 from rvqcodec.formats.rvq.trim import trim
+from rvqcodec.signal import LayerGroup
 
 U32 = st.integers(0, (1 << 32) - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)
@@ -203,9 +204,9 @@ def coded(draw):
 
 def coded_layer(codes, size, tables, entropy):
     """Return the payload of one layer, after a look at whether it decodes."""
-    ((mode, payload),) = LayerCoder(tables, [size], [1], [len(codes)], predicting=False).encode([codes], entropy)
+    ((mode, payload),) = LayerCoder(tables, [size], [1], [len(codes)], use_network=False).encode([codes], entropy)
     assert entropy == "auto" or mode == Mode[entropy.upper()]
-    (decoded,) = LayerCoder(tables, [size], [1], [len(codes)], predicting=False).decode([payload], [mode])
+    (decoded,) = LayerCoder(tables, [size], [1], [len(codes)], use_network=False).decode([payload], [mode])
     assert np.array_equal(decoded, codes)
     return payload
 
@@ -244,7 +245,9 @@ def files(draw):
     n_samples = draw(st.integers(0, 7 * signal.sample_rate))
     encoded = make_encoded(signal, n_samples, seed=draw(st.integers(0, 99)), silent=draw(st.sampled_from([0, 0.4, 1])))
     return encoded, draw(
-        st.sampled_from([NOTHING, make_tables(4, 16), make_tables(2, 16), Tables(network=make_network(n_layers=3))])
+        st.sampled_from(
+            [EMPTY_TABLES, make_tables(4, 16), make_tables(2, 16), Tables(network=make_network(n_layers=3))]
+        )
     )
 
 

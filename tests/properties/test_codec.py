@@ -68,7 +68,7 @@ def test_any_payload_decodes_or_is_damage(payload, n_frames, skew):
     tables = Tables(static=make_tables(1, 20, skew=skew).static, network=make_network(size=20))
     for mode in range(4):
         try:
-            (codes,) = LayerCoder(tables, [20], [1], [n_frames], predicting=True).decode([payload], [mode])
+            (codes,) = LayerCoder(tables, [20], [1], [n_frames], use_network=True).decode([payload], [mode])
         except DamageError:
             continue
         assert codes.shape == (n_frames,) and codes.max() < 20
@@ -76,5 +76,5 @@ def test_any_payload_decodes_or_is_damage(payload, n_frames, skew):
 
 @pytest.mark.parametrize("n_frames", [1, 8192])
 def test_the_longest_layer_of_nothing(n_frames):
-    coder = LayerCoder(make_tables(1, 20), [20], [1], [n_frames], predicting=False)
+    coder = LayerCoder(make_tables(1, 20), [20], [1], [n_frames], use_network=False)
     assert not coder.decode([b""], [1])[0].any()

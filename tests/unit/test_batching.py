@@ -64,7 +64,7 @@ def gathered(codec, monkeypatch, name, calls, size):
         assert entered.wait(10)
         jobs += [pool.submit(call, batcher) for call in calls[1:]]
         deadline = time.monotonic() + 10
-        while sum(map(len, batcher._waiting.values())) < len(calls) - 1 and time.monotonic() < deadline:
+        while sum(map(len, batcher._pending.values())) < len(calls) - 1 and time.monotonic() < deadline:
             time.sleep(0.001)
         gate.set()
         return [job.result(10) for job in jobs], sizes, batcher

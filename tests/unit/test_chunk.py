@@ -6,19 +6,16 @@ from tiny import TRAITS, make_encoded, make_signal, make_tables, tables_of_sizes
 
 from rvqcodec.encoded import CodedBlock
 from rvqcodec.errors import DamageError, LimitError, TruncatedError
-from rvqcodec.formats.entropy.layers import NOTHING
-from rvqcodec.formats.rvq.chunk import (
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES
+from rvqcodec.formats.rvq.chunk import decode_codes, lost_chunk, pack_chunk, unpack_blocks
+from rvqcodec.formats.rvq.head import (
     ChunkHead,
     Entry,
     check_lengths,
-    decode_codes,
     frames_of,
-    lost_chunk,
     max_head_bytes,
     min_head_bytes,
-    pack_chunk,
     pack_head,
-    unpack_blocks,
     unpack_head,
 )
 from rvqcodec.formats.rvq.header import Header
@@ -102,7 +99,7 @@ def test_heads_keep_within_their_bounds():
     assert len(lost_chunk(HEADER, 0, 2000)) >= min_head_bytes(HEADER)
 
 
-def make_chunk(tables=NOTHING, entropy="auto", n_samples=1500, **changes):
+def make_chunk(tables=EMPTY_TABLES, entropy="auto", n_samples=1500, **changes):
     encoded = make_encoded(make_signal(), n_samples, **changes)
     return encoded, pack_chunk(HEADER, 0, list(encoded.blocks()), n_samples, tables, entropy)
 
@@ -131,7 +128,7 @@ def test_silent_streams_have_no_entries():
     _, payload = make_chunk(silent=1.0)
     head, start = unpack_head(payload, HEADER)
     assert head.entries == () and head.n_layers == 4 and start == len(payload)
-    codes, n_layers = decode_codes(payload, start, head, HEADER, NOTHING)
+    codes, n_layers = decode_codes(payload, start, head, HEADER, EMPTY_TABLES)
     assert not codes.any() and n_layers == 4
 
 
@@ -141,7 +138,7 @@ def test_damage_costs_its_layer_and_those_above(layer):
     head, start = unpack_head(payload, HEADER)
     broken = bytearray(payload)
     broken[start + sum(entry.n_bytes for entry in head.entries[: 2 * layer + 1])] ^= 0x40
-    codes, n_layers = decode_codes(bytes(broken), start, head, HEADER, NOTHING)
+    codes, n_layers = decode_codes(bytes(broken), start, head, HEADER, EMPTY_TABLES)
     assert n_layers == layer
     assert np.array_equal(codes[:, :layer], encoded.codes[:, :layer]) and not codes[:, layer:].any()
 
@@ -150,7 +147,7 @@ def test_a_cut_payload_keeps_the_layers_before_the_cut():
     encoded, payload = make_chunk(silent=0)
     head, start = unpack_head(payload, HEADER)
     codes, n_layers = decode_codes(
-        payload[: start + head.with_layers(3).n_payload_bytes - 1], start, head, HEADER, NOTHING
+        payload[: start + head.with_layers(3).n_payload_bytes - 1], start, head, HEADER, EMPTY_TABLES
     )
     assert n_layers == 2 and np.array_equal(codes[:, :2], encoded.codes[:, :2])
 
@@ -167,7 +164,7 @@ def test_a_lost_chunk_is_silence_of_the_same_length():
     payload = lost_chunk(HEADER, 7, 1100)
     head, start = unpack_head(payload, HEADER)
     assert (head.number, head.n_layers, head.n_samples, start) == (7, 0, 1100, len(payload))
-    codes, n_layers = decode_codes(payload, start, head, HEADER, NOTHING)
+    codes, n_layers = decode_codes(payload, start, head, HEADER, EMPTY_TABLES)
     assert codes.shape == (2, 4, sum(frames_of(HEADER, 7, 1100))) and n_layers == 0
     assert len(list(unpack_blocks(head, codes))) == 2
 
@@ -176,10 +173,10 @@ def test_a_lost_block_costs_its_neighbours_in_a_chunk_nothing():
     encoded = make_encoded(make_signal(), 2000, silent=0)
     first, second = encoded.blocks()
     lost = CodedBlock(codes=second.codes * 0, n_layers=0, levels=second.levels * 0, angles=second.angles)
-    payload = pack_chunk(HEADER, 0, [first, lost], 2000, NOTHING, "auto")
+    payload = pack_chunk(HEADER, 0, [first, lost], 2000, EMPTY_TABLES, "auto")
     head, start = unpack_head(payload, HEADER)
     assert head.n_layers == 4
-    assert np.array_equal(decode_codes(payload, start, head, HEADER, NOTHING)[0][:, :, :50], first.codes)
+    assert np.array_equal(decode_codes(payload, start, head, HEADER, EMPTY_TABLES)[0][:, :, :50], first.codes)
 
 
 def test_a_coder_that_fails_is_found_before_writing(monkeypatch):
@@ -209,15 +206,15 @@ def test_a_writer_refuses_coarse_codes_that_do_not_repeat():
     signal = make_signal(**TRAITS["strides"])
     (block,) = make_encoded(signal, 900).blocks()
     block.codes[0, 0, 1] = (int(block.codes[0, 0, 0]) + 1) % 30
-    with pytest.raises(ValueError, match="stride 4 don't repeat"):
-        pack_chunk(Header(signal=signal, chunk_blocks=2), 0, [block], 900, NOTHING, "raw")
+    with pytest.raises(ValueError, match="stride 4 aren't constant"):
+        pack_chunk(Header(signal=signal, chunk_blocks=2), 0, [block], 900, EMPTY_TABLES, "raw")
 
 
 def test_a_writer_refuses_what_no_reader_decodes():
     signal = make_signal(n_layers=64, codebook_size=8192, channels=1, rotated=False, frames_per_block=8192)
     encoded = make_encoded(signal, 163_840, silent=0)
     with pytest.raises(ValueError, match="shorter chunks"):
-        pack_chunk(Header(signal=signal, chunk_blocks=1), 0, list(encoded.blocks()), 163_840, NOTHING, "raw")
+        pack_chunk(Header(signal=signal, chunk_blocks=1), 0, list(encoded.blocks()), 163_840, EMPTY_TABLES, "raw")
 
 
 def test_a_lost_chunk_of_overlapping_blocks_is_whole():

@@ -4,17 +4,17 @@ import json
 import pytest
 from tiny import small_config, tiny_config
 
-from rvqcodec.encoded import LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.rvq48.config import Rvq48Config
 from rvqcodec.models.rvq48.decoder import Decoder
 from rvqcodec.models.rvq48.pitch import PitchAnalyser
+from rvqcodec.signal import LayerGroup
 
 
 def test_derived_numbers_of_the_default_model():
     config = Rvq48Config()
     assert (config.hop_length, config.frame_rate, config.n_bands, config.latent_dim) == (960, 50, 24, 128)
-    assert config.pitch_reach == 3
+    assert config.pitch_receptive_field == 3
     assert config.encoder_context == 4 + 9 + 1 > 10 + 3
     assert config.decoder_context == (5 + 12) + 1 + 3 + 3 + 1 + 4
 
@@ -22,11 +22,11 @@ def test_derived_numbers_of_the_default_model():
 @pytest.mark.parametrize("config", [Rvq48Config(), tiny_config(), small_config(postfilter_blocks=3)], ids=str)
 def test_the_decoder_context_is_the_sum_of_the_reaches(config):
     """The network, the transform's overlap, the pitch analysis, then each step; sinusoids look by themselves."""
-    network = config.reach(config.decoder_fine_blocks, config.decoder_coarse_blocks + 1)
+    network = config.receptive_field(config.decoder_fine_blocks, config.decoder_coarse_blocks + 1)
     decoder = Decoder(config, PitchAnalyser(config))
     steps = [step.reach for step in decoder.enhance if step is not decoder.sinusoids]
     assert len(steps) == len(decoder.enhance) - 1
-    assert config.decoder_context == network + 1 + config.pitch_reach + sum(steps)
+    assert config.decoder_context == network + 1 + config.pitch_receptive_field + sum(steps)
 
 
 def test_sinusoids_widen_both_contexts():
@@ -48,7 +48,7 @@ def test_layers_of_one_kind_are_a_group():
         LayerGroup(n_layers=2, codebook_size=256, kind="sinusoid"),
         LayerGroup(n_layers=3, codebook_size=16),
     )
-    assert config.n_layers == 6 and [config.n_vectors(n) for n in range(7)] == [0, 1, 1, 1, 2, 3, 4]
+    assert config.n_layers == 6 and [config.n_vector_layers(n) for n in range(7)] == [0, 1, 1, 1, 2, 3, 4]
 
 
 def test_traits_say_what_the_configuration_does():

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from tiny import read_file, same, write_file
 
+from rvqcodec.codec.context import in_context
 from rvqcodec.codec.levelling import level_blocks
-from rvqcodec.codec.windows import STREAM_STRIDE, _in_context
+from rvqcodec.codec.windows import STREAM_STRIDE
 
 HOP, SECOND = 160, 8000
 SHORT = [1, 50, 160, 161, 1000, 3000, 7999, 8000, 12_345, 16_000]
@@ -113,7 +114,7 @@ def test_windows_in_context_are_cuts_of_the_mirrored_file(context, multiple, n_i
     for number, members in enumerate(cut):
         before = cut[number - 1] if number else items[:0]
         after = cut[number + 1] if number + 1 < len(cut) else items[:0]
-        found, around = _in_context((before, members, after), context, unit, multiple, "symmetric")
+        found, around = in_context((before, members, after), context, unit, multiple, "symmetric")
         own = -(-len(members) // grain) * grain
         start = number * size
         assert around == context
@@ -128,7 +129,7 @@ def test_where_the_network_pads_the_file_just_ends(n_items):
     for number, members in enumerate(cut):
         before = cut[number - 1] if number else items[:0]
         after = cut[number + 1] if number + 1 < len(cut) else items[:0]
-        found, (left, right) = _in_context((before, members, after), context, unit, 1, "network")
+        found, (left, right) = in_context((before, members, after), context, unit, 1, "network")
         stop = min(n_items, number * size + len(members) + unit)
         assert found.tolist() == items[max(0, number * size - 2 * unit) : stop].tolist()
         assert left == (2 if number else 0) and right == -(-(stop - number * size - len(members)) // unit)

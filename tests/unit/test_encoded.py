@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from tiny import TRAITS, make_encoded, make_signal, same
 
-from rvqcodec.encoded import LayerGroup, gather
+from rvqcodec.encoded import gather
+from rvqcodec.signal import LayerGroup
 
 ENCODED = make_encoded(make_signal(), 2500)
 
@@ -49,11 +50,11 @@ def test_gather_inverts_blocks(n_samples):
         ({"n_samples": 3600}, "has shape"),
         ({"block_frames": ENCODED.block_frames - np.uint16(1)}, "codes has shape"),
         ({"factors": np.ones((2, 3), np.float32)}, "factors has shape"),
-        ({"codes": ENCODED.codes.astype(np.int64)}, "codes is int64, not uint16"),
-        ({"levels": ENCODED.levels.astype(np.float32)}, "levels is float32, not uint8"),
-        ({"codes": ENCODED.codes + np.uint16(16)}, "codes holds a number that is not below 16"),
-        ({"angles": ENCODED.angles + np.uint16(512)}, "angles holds a number that is not below 512"),
-        ({"layers": ENCODED.layers + np.uint8(1)}, "layers holds a number that is not below 5"),
+        ({"codes": ENCODED.codes.astype(np.int64)}, "codes is int64, expected uint16"),
+        ({"levels": ENCODED.levels.astype(np.float32)}, "levels is float32, expected uint8"),
+        ({"codes": ENCODED.codes + np.uint16(16)}, "codes has a value that isn't below 16"),
+        ({"angles": ENCODED.angles + np.uint16(512)}, "angles has a value that isn't below 512"),
+        ({"layers": ENCODED.layers + np.uint8(1)}, "layers has a value that isn't below 5"),
     ],
 )
 def test_an_encoded_is_checked(changes, message):
@@ -102,7 +103,7 @@ def test_frames_are_a_multiple_where_the_codec_pads():
         ({"frame_multiple": 4}, "multiple of the frame multiple"),
         ({"block_step": 399}, "at most half"),
         ({"block_step": 801}, "at most half"),
-        ({"sample_rate": 40}, "no shorter than a source sample"),
+        ({"sample_rate": 40}, "at least one source sample long"),
         ({"levels": "loud"}, "known kind"),
         ({"frames_per_block": 8193}, "1 to 8192 frames"),
     ],
@@ -116,8 +117,8 @@ def test_coarse_codes_repeat():
     encoded = make_encoded(make_signal(**TRAITS["strides"]), 1000)
     codes = encoded.codes.copy()
     codes[0, 0, 0] = (int(codes[0, 0, 0]) + 1) % 30
-    with pytest.raises(ValueError, match="stride 4 don't repeat"):
+    with pytest.raises(ValueError, match="stride 4 aren't constant"):
         dataclasses.replace(encoded, codes=codes)
-    with pytest.raises(ValueError, match="not finite and above 0"):
+    with pytest.raises(ValueError, match="isn't finite and positive"):
         louder = make_encoded(make_signal(**TRAITS["overlap"]), 1000)
         dataclasses.replace(louder, factors=louder.factors * np.float32(0))

@@ -50,15 +50,15 @@ def test_threads_change_no_stream(echo, n_threads):
     assert np.array_equal(echo.decode(encoded, n_threads), echo.decode(encoded))
 
 
-@pytest.mark.parametrize("first_wanted", [0, 1, 2, 5, 6])
-def test_a_decode_from_the_middle_runs_from_the_start(echo, first_wanted):
+@pytest.mark.parametrize("first_output", [0, 1, 2, 5, 6])
+def test_a_decode_from_the_middle_runs_from_the_start(echo, first_output):
     encoded = echo.encode(wave(7 * BLOCK))
     blocks = list(encoded.blocks())
     whole = [samples for _, samples in echo.decode_blocks(blocks, 1)]
-    assert echo.traits.needed_blocks(first_wanted, 7)[0] == 0
-    part = list(echo.decode_blocks(blocks, 2, 0, first_wanted))
-    assert len(part) == 7 - first_wanted
-    for (block, samples), other, expected in zip(part, whole[first_wanted:], blocks[first_wanted:], strict=True):
+    assert echo.traits.needed_blocks(first_output, 7)[0] == 0
+    part = list(echo.decode_blocks(blocks, 2, 0, first_output))
+    assert len(part) == 7 - first_output
+    for (block, samples), other, expected in zip(part, whole[first_output:], blocks[first_output:], strict=True):
         assert np.array_equal(samples, other) and np.array_equal(block.codes, expected.codes)
 
 
@@ -145,7 +145,7 @@ def test_blocks_pass_in_constant_memory():
             taken.append(number)
             yield wave(BLOCK, 2, number).T
 
-    coded = codec.code_blocks(level_blocks(blocks(), codec.traits, False), 2, 1, 2)
+    coded = codec.encode_blocks(level_blocks(blocks(), codec.traits, False), 2, 1, 2)
     next(coded)
     assert len(taken) <= 3 * codec.traits.window_blocks + 1
     assert len(list(coded)) == 39 and len(taken) == 40

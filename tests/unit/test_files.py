@@ -71,7 +71,7 @@ def test_overwriting_is_asked_for(tmp_path):
 
 def test_a_file_that_appears_meanwhile_is_kept(tmp_path):
     target = tmp_path / "out.wav"
-    with pytest.raises(OutputError, match="meanwhile"), Output(target, overwrite=False).open() as file:
+    with pytest.raises(OutputError, match="in the meantime"), Output(target, overwrite=False).open() as file:
         file.write(b"new")
         target.write_bytes(b"appeared")
     assert target.read_bytes() == b"appeared" and names(tmp_path) == ["out.wav"]
@@ -85,7 +85,7 @@ def test_a_file_system_without_links_is_served(tmp_path, monkeypatch):
     with Output(tmp_path / "a", overwrite=False).open() as file:
         file.write(b"new")
     assert (tmp_path / "a").read_bytes() == b"new"
-    with pytest.raises(OutputError, match="meanwhile"), Output(tmp_path / "b", overwrite=False).open():
+    with pytest.raises(OutputError, match="in the meantime"), Output(tmp_path / "b", overwrite=False).open():
         (tmp_path / "b").write_bytes(b"appeared")
     assert (tmp_path / "b").read_bytes() == b"appeared"
 

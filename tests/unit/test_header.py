@@ -3,9 +3,9 @@ import dataclasses
 import pytest
 from tiny import TRAITS, make_signal
 
-from rvqcodec.encoded import LayerGroup
 from rvqcodec.errors import LimitError, TruncatedError, VersionError
 from rvqcodec.formats.rvq.header import MAJOR, MINOR, Header, pack_header, unpack_header
+from rvqcodec.signal import LayerGroup
 
 HEADER = Header(signal=make_signal(), chunk_blocks=10, table_ids=("001122ff", "ff" * 4))
 
@@ -46,7 +46,7 @@ def test_a_cut_header_is_refused(n_bytes):
 
 
 def test_left_over_bytes_are_refused():
-    with pytest.raises(LimitError, match="longer than what it holds"):
+    with pytest.raises(LimitError, match="longer than its contents"):
         unpack_header(pack_header(HEADER) + b"\0")
 
 

@@ -5,9 +5,9 @@ import pytest
 from tiny import TABLES_ID, make_network, make_tables, network_of_sizes, tables_of_sizes
 
 from rvqcodec.errors import DamageError, ModelError
-from rvqcodec.formats.entropy.counts import CountModel, Decoder, Encoder, Weights, earlier
+from rvqcodec.formats.entropy.counts import CountModel, MixedFrequencies, RangeDecoder, RangeEncoder, running_counts
 from rvqcodec.formats.entropy.frequencies import TOTAL
-from rvqcodec.formats.entropy.layers import NO_TABLES, NOTHING, LayerCoder, Tables
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, NO_TABLES, LayerCoder, Tables
 from rvqcodec.formats.entropy.payload import Mode, StaticTables
 
 EVEN = np.array([[TOTAL // 2, TOTAL // 4, TOTAL // 8, TOTAL // 8]], np.uint32)
@@ -20,7 +20,7 @@ def u16(*codes):
 
 
 def coder(tables, size, *lengths):
-    return LayerCoder(tables, [size] * 4, [1] * 4, lengths, predicting=True)
+    return LayerCoder(tables, [size] * 4, [1] * 4, lengths, use_network=True)
 
 
 def encoded(streams, tables=ALL, entropy="auto", size=16):
@@ -97,8 +97,8 @@ def test_auto_is_the_smallest():
 
 def test_what_is_not_at_hand_is_said():
     for entropy, tables, problem in (
-        ("static", NOTHING, "mode static needs static entropy tables that are not at hand"),
-        ("network", SMALL, "mode network needs an entropy network that is not at hand"),
+        ("static", EMPTY_TABLES, "mode static needs static entropy tables that are not available"),
+        ("network", SMALL, "mode network needs an entropy network that is not available"),
     ):
         with pytest.raises(ModelError, match=problem):
             coder(tables, 4, 2).encode([u16(1, 2)], entropy)
@@ -110,12 +110,12 @@ def test_what_is_not_at_hand_is_said():
     assert coder(absent, 4, 2).decode([b"\1"], [2])[0].size == 2, "only what needs it is refused"
     with pytest.raises(ModelError, match="the file names f"):
         coder(Tables(absent=("f" * 8,)), 4, 2).decode([b"\1"], [2])
-    with pytest.raises(ModelError, match="not at hand"):
+    with pytest.raises(ModelError, match="not available"):
         encoded([np.zeros((4, 5), np.uint16)], entropy="network")
 
 
 def test_codes_must_be_in_their_codebook():
-    with pytest.raises(ValueError, match="past the codebook of 4"):
+    with pytest.raises(ValueError, match="outside its codebook of 4"):
         coder(SMALL, 4, 1).encode([u16(4)], "raw")
 
 
@@ -124,12 +124,12 @@ def test_no_codes_are_no_bytes():
         assert coder(ALL, 16, 0).encode([u16()], mode.name.lower()) == [(mode, b"")]
         assert coder(ALL, 16, 0).decode([b""], [mode])[0].size == 0
         if mode != Mode.NETWORK:
-            with pytest.raises(DamageError, match="where no code is"):
+            with pytest.raises(DamageError, match="a payload without codes"):
                 coder(ALL, 16, 0).decode([b"x"], [mode])
 
 
 def test_ids_say_what_they_are_by_their_place():
-    assert NOTHING.ids == () and SMALL.ids == (TABLES_ID,)
+    assert EMPTY_TABLES.ids == () and SMALL.ids == (TABLES_ID,)
     assert ALL.ids == (TABLES_ID, "ff0000ff") and Tables(network=make_network()).ids == (NO_TABLES, "ff0000ff")
 
 
@@ -137,10 +137,10 @@ def weights_of(model, codes):
     """Return all weights of each code by the definition, one list a frame."""
     found = []
     for i in range(len(codes)):
-        weights = model.base.copy()
+        weights = model.prior.copy()
         for j in range(i):
             weights[codes[j]] += 16 + 128 * (j > 0 and codes[j - 1] == codes[i - 1])
-            weights[codes[j]] += 256 * (model.below is not None and model.below[j] == model.below[i])
+            weights[codes[j]] += 256 * (model.lower is not None and model.lower[j] == model.lower[i])
         found.append(weights)
     return found
 
@@ -151,7 +151,7 @@ def test_counts_are_what_is_defined(size):
     codes = (rng.geometric(0.1, 200) % size).astype(np.uint16)
     for below in (None, (rng.geometric(0.2, 200) % 7).astype(np.uint16)):
         model = CountModel(np.full(size, TOTAL // size, np.uint32), below)
-        walk = Weights(model.base, below)
+        walk = MixedFrequencies(model.prior, below)
         for code, weights in zip(codes.tolist(), weights_of(model, codes), strict=True):
             ends = np.cumsum(weights)
             assert walk.total() == ends[-1] and [walk.of(s) for s in range(size)] == weights.tolist()
@@ -175,14 +175,14 @@ def test_counts_cost_what_they_code():
 
 
 def test_a_coder_carries():
-    coder, total = Encoder(), (1 << 22) + 7
+    coder, total = RangeEncoder(), (1 << 22) + 7
     intervals = [(total - 1, 1), *[(total - 2, 1)] * 40, *[(total - 1, 1)] * 9]
     for below, weight in intervals:
-        coder.write(below, weight, total)
-    decoder = Decoder(coder.finish())
+        coder.encode(below, weight, total)
+    decoder = RangeDecoder(coder.finish())
     for below, weight in intervals:
-        assert below <= decoder.point(total) < below + weight
-        decoder.take(below, weight)
+        assert below <= decoder.target(total) < below + weight
+        decoder.consume(below, weight)
 
 
 def test_damage_of_counts_is_noticed():
@@ -200,12 +200,12 @@ def test_layers_of_other_sizes_and_strides():
     rows = [rng.integers(0, size, 48 // stride).astype(np.uint16) for size, stride in zip(sizes, strides, strict=True)]
     for entropy in ("raw", "counts", "auto", "static"):
         tables = tables_of_sizes(sizes)
-        writer, reader = (LayerCoder(tables, sizes, strides, [48], predicting=True) for _ in range(2))
+        writer, reader = (LayerCoder(tables, sizes, strides, [48], use_network=True) for _ in range(2))
         for row in rows:
             ((mode, payload),) = writer.encode([row], entropy)
             assert np.array_equal(reader.decode([payload], [mode])[0], row)
     with pytest.raises(ModelError, match="network"):
-        LayerCoder(Tables(network=network_of_sizes(sizes)), sizes, strides, [48], predicting=True).encode(
+        LayerCoder(Tables(network=network_of_sizes(sizes)), sizes, strides, [48], use_network=True).encode(
             rows[:1], "network"
         )
 
@@ -215,6 +215,6 @@ def test_a_network_predicts_until_a_layer_of_another_size():
     assert [network.n_fitting(sizes) for sizes in ([30], [30, 16, 5, 5], [30, 5, 5], [16, 16])] == [1, 3, 1, 0]
 
 
-def test_earlier_ones_are_counted():
-    assert earlier(np.array([5, 3, 5, 5, 3], np.int64)).tolist() == [0, 0, 1, 2, 1]
-    assert earlier(np.zeros(0, np.int64)).size == 0
+def test_running_counts():
+    assert running_counts(np.array([5, 3, 5, 5, 3], np.int64)).tolist() == [0, 0, 1, 2, 1]
+    assert running_counts(np.zeros(0, np.int64)).size == 0

@@ -62,10 +62,10 @@ def test_restoring_gives_the_samples_back(wave, rotated):
     blocks = levelled(wave, rotated)
     found = unlevelled(blocks, len(wave))
     scale = np.abs(wave).max()
-    sounding = np.repeat([block.levels[1].all() for block in blocks], SIZE)[: len(wave)]
-    assert np.abs(found - wave)[sounding].max(initial=0) < 1e-5 * scale
+    active = np.repeat([block.levels[1].all() for block in blocks], SIZE)[: len(wave)]
+    assert np.abs(found - wave)[active].max(initial=0) < 1e-5 * scale
     assert np.abs(found - wave).max() < 0.06 * scale
-    assert sounding.mean() > 0.4
+    assert active.mean() > 0.4
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3])

@@ -10,11 +10,11 @@ import torch
 from tiny import seeded_model, small_config, tiny_codec, tiny_config
 
 from rvqcodec.codec.codec import Codec
-from rvqcodec.encoded import LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.layers.convnext import DepthwiseConv
 from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.models.rvq48.transform import MDCT, BandEnergies, compand, expand
+from rvqcodec.signal import LayerGroup
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_depthwise_convolution_is_conv1d():
 
 def test_encoder_sees_no_further_than_its_context(model):
     config = model.config
-    reach = config.reach(config.encoder_fine_blocks, config.encoder_coarse_blocks) + 1
+    reach = config.receptive_field(config.encoder_fine_blocks, config.encoder_coarse_blocks) + 1
     wave = torch.randn(1, (2 * reach + 8) * config.hop_length)
     other = wave.clone()
     other[:, : 2 * config.hop_length] = torch.randn(1, 2 * config.hop_length)

@@ -97,8 +97,8 @@ def test_what_cannot_be_exact_is_refused():
         "halve": replace(layer, strides=(4, 1, 1)),
         "wrong shape": replace(layer, output_bias=layer.output_bias[1:]),
         "wrong shape or type": replace(layer, hidden=layer.hidden.astype(np.int16)),
-        "bias past": replace(layer, output_bias=layer.output_bias + (1 << 61)),
-        "weight past": replace(layer, output=np.full_like(layer.output, -128)),
+        "bias outside": replace(layer, output_bias=layer.output_bias + (1 << 61)),
+        "weight outside": replace(layer, output=np.full_like(layer.output, -128)),
     }
     for problem, part in wrong.items():
         with pytest.raises(ModelError, match=problem):
@@ -116,7 +116,7 @@ def test_the_compiled_loop_gives_the_same_integers():
         products[3:6] //= 1 << 12
         wide = products.astype(np.int64) * layer.output_scale + layer.output_bias >> 16
         arguments = (products, layer.output_scale, layer.output_bias, 16, powers())
-        assert np.array_equal(fast.shares_of_products(*arguments), frequencies(wide))
+        assert np.array_equal(fast.frequencies_of_products(*arguments), frequencies(wide))
         kernel = fast._compiled()
         assert kernel is None or np.array_equal(kernel(*arguments), frequencies(wide))
 

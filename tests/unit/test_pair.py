@@ -43,7 +43,7 @@ def test_si_sdr_is_a_ratio_of_powers():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "problem"), [(0.5, "a second is the least"), (3.0, "differ in length"), (None, "is not a file")]
+    ("seconds", "problem"), [(0.5, "at least a second"), (3.0, "lengths differ"), (None, "is not a file")]
 )
 def test_what_is_no_pair_is_refused(tmp_path, measures, seconds, problem):
     one = written(tmp_path / "a.wav", noise(1.5))

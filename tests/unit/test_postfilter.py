@@ -43,8 +43,8 @@ def filtered(decoder, wave, n_layers=1):
     with torch.inference_mode():
         analysis, coefficients = decoder.pitch(wave), decoder.mdct(wave)
         low = coefficients[..., :n_low]
-        near = tuple(decoder.mdct(x, n_low) for x in decoder.pitch.neighbours(analysis))
-        return low, decoder.postfilter.corrected(low, near, analysis, decoder.energies(coefficients), counts)
+        near = tuple(decoder.mdct(x, n_low) for x in decoder.pitch.long_term_predictions(analysis))
+        return low, decoder.postfilter.filtered(low, near, analysis, decoder.energies(coefficients), counts)
 
 
 def test_it_ends_at_the_edge_of_a_band():

@@ -6,10 +6,10 @@ import pytest
 from tiny import TRAITS, make_encoded, make_signal, make_tables, read_file, same, write_file
 
 from rvqcodec.errors import DamageError, FormatError, ModelError, NotRvqError, TruncatedError
-from rvqcodec.formats.entropy.layers import NOTHING
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES
 from rvqcodec.formats.rvq.chunk import lost_chunk
 from rvqcodec.formats.rvq.header import Header, pack_header
-from rvqcodec.formats.rvq.recover import EXPANSION, recover
+from rvqcodec.formats.rvq.recover import MAX_EXPANSION, recover
 from rvqcodec.formats.rvq.sections import SIGNATURE, pack_section
 from rvqcodec.formats.rvq.tail import End, Source, pack_end
 from rvqcodec.formats.rvq.verify import verify
@@ -27,7 +27,7 @@ def saved(data, tables=TABLES):
     target = io.BytesIO()
     report = recover(bytes(data), target, tables)
     target.seek(0)
-    verify(target, tables, deep=tables is not NOTHING)
+    verify(target, tables, deep=tables is not EMPTY_TABLES)
     assert report.n_bytes == len(target.getvalue())
     return target.getvalue(), report
 
@@ -139,7 +139,7 @@ def test_tags_that_no_writer_writes_are_dropped():
 )
 def test_where_nothing_is_left_that_is_said(data, error):
     with pytest.raises(error):
-        recover(data, io.BytesIO(), NOTHING)
+        recover(data, io.BytesIO(), EMPTY_TABLES)
 
 
 def test_an_empty_file_is_recovered():
@@ -150,11 +150,11 @@ def test_an_empty_file_is_recovered():
 
 def test_tables_are_needed_only_for_damaged_chunks():
     data = write_file(ENCODED, TABLES, entropy="static")
-    assert saved(data, NOTHING)[0] == data
+    assert saved(data, EMPTY_TABLES)[0] == data
     broken = bytearray(data)
     broken[data.index(b"CODE", HEAD + 9) - 5] ^= 1
-    with pytest.raises(ModelError, match="not at hand"):
-        recover(bytes(broken), io.BytesIO(), NOTHING)
+    with pytest.raises(ModelError, match="not available"):
+        recover(bytes(broken), io.BytesIO(), EMPTY_TABLES)
 
 
 def test_a_silent_file_with_a_hole_is_recovered():
@@ -171,11 +171,11 @@ def test_a_forged_end_makes_no_large_file():
     end = End(n_samples=header.chunk_start(4000), n_chunks=4000, modes=0, sizes=sizes, n_optional_bytes=0)
     start = SIGNATURE + pack_section(b"HEAD", pack_header(header)) + pack_section(b"CODE", lost_chunk(header, 0, 100))
     target = io.BytesIO()
-    recover(start + bytes(100_000) + pack_section(b"END.", pack_end(end)), target, NOTHING)
-    assert len(target.getvalue()) < 2 * EXPANSION * 100_000
+    recover(start + bytes(100_000) + pack_section(b"END.", pack_end(end)), target, EMPTY_TABLES)
+    assert len(target.getvalue()) < 2 * MAX_EXPANSION * 100_000
     far = pack_section(b"CODE", lost_chunk(header, 10_000, 100))
-    recover(start + far, target, NOTHING)
-    assert len(target.getvalue()) < 2 * EXPANSION * 100_000
+    recover(start + far, target, EMPTY_TABLES)
+    assert len(target.getvalue()) < 2 * MAX_EXPANSION * 100_000
 
 
 @pytest.mark.parametrize(
@@ -203,16 +203,16 @@ def test_any_signal_is_recovered(trait):
     encoded = make_encoded(signal, 5200, seed=3, silent=0)
     extras = {b"covr": b"image"}
     data = write_file(encoded, entropy="raw", source=SOURCE, extras=extras)
-    assert saved(data, NOTHING)[0] == write_file(encoded, entropy="raw", extras=extras)
+    assert saved(data, EMPTY_TABLES)[0] == write_file(encoded, entropy="raw", extras=extras)
     starts = [i for i in range(len(data)) if data[i : i + 4] == b"CODE"]
     broken = bytearray(data)
     broken[starts[1] - 5] ^= 1
-    whole, report = saved(broken, NOTHING)
+    whole, report = saved(broken, EMPTY_TABLES)
     kept = 3 if signal.scalable else 0
     assert [(loss.number, loss.n_layers) for loss in report.losses] == [(0, kept)]
     assert read_file(whole).n_samples == 5200
-    lost, report = saved(data[: starts[1]] + data[starts[2] :], NOTHING)
+    lost, report = saved(data[: starts[1]] + data[starts[2] :], EMPTY_TABLES)
     assert [loss.number for loss in report.losses] == [1] and read_file(lost).n_samples == 5200
-    cut, report = saved(data[: starts[2]], NOTHING)
+    cut, report = saved(data[: starts[2]], EMPTY_TABLES)
     found = read_file(cut)
     assert np.array_equal(found.codes, encoded.codes[:, :, : found.codes.shape[2]])

@@ -9,7 +9,7 @@ from tiny import seeded_model, small_config
 
 from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError
-from rvqcodec.models.rvq48.config import N_FREQUENCIES, SINUSOID_RANGES_HZ, SINUSOID_RUN, Rvq48Config
+from rvqcodec.models.rvq48.config import MIN_SINUSOID_FRAMES, N_FREQUENCIES, SINUSOID_RANGES_HZ, Rvq48Config
 from rvqcodec.models.rvq48.sinusoid_search import find_sinusoids
 from rvqcodec.models.rvq48.sinusoids import frequencies, mix, sinusoid
 
@@ -105,7 +105,7 @@ def test_sinusoids_leave_the_vectors_and_shorter_files_as_they_are():
     two = codec.encode(wave, 2)
     heard, plainly = codec.decode(two), plain.decode(plain.encode(wave, 2))
     assert np.abs(heard - plainly).max() < 1e-4 * np.abs(heard).max()  # contexts differ, and so do roundings
-    assert codec.fingerprint != plain.fingerprint and CONFIG.n_vectors(6) == 4
+    assert codec.fingerprint != plain.fingerprint and CONFIG.n_vector_layers(6) == 4
 
 
 def test_a_tone_stands_where_noise_was():
@@ -177,7 +177,7 @@ def test_codes_past_the_scale_decode():
 
 def test_a_short_tone_is_none_and_one_beside_a_pitch_must_be_still():
     time = np.arange(RATE) / RATE
-    short = sine(6_000.0, 1.0) * ((time > 0.4) & (time < 0.4 + 0.02 * (SINUSOID_RUN - 1)))
+    short = sine(6_000.0, 1.0) * ((time > 0.4) & (time < 0.4 + 0.02 * (MIN_SINUSOID_FRAMES - 1)))
     assert not found(short.astype(np.float32)).any()
     moving = (0.1 * np.sin(2 * np.pi * (5_000 * time + 3_000 * time**2))).astype(np.float32)
     assert (found(moving, 1.0)[1, 5:-5] > 0).float().mean() > 0.9

@@ -4,7 +4,7 @@ from enhancing import make_spectrum
 from tiny import seeded_model, small_config
 
 from rvqcodec.models.rvq48.enhance.smoothing import LOWEST_HZ, SpectralSmoothing
-from rvqcodec.models.rvq48.enhance.spectrum import NOISE, VOICED, noise_share
+from rvqcodec.models.rvq48.enhance.spectrum import APERIODIC, PERIODIC, aperiodicity
 
 CONFIG = small_config()
 FRAMES = CONFIG.frame_rate
@@ -18,7 +18,7 @@ def smoothing():
     return step
 
 
-def striped(correlation=NOISE, n_layers=1):
+def striped(correlation=APERIODIC, n_layers=1):
     """Return a spectrum of a fixed pattern with random signs."""
     generator = torch.Generator().manual_seed(0)
     pattern = 10 ** (0.5 * torch.randn(CONFIG.mdct_size, generator=generator) - 2)
@@ -45,19 +45,21 @@ def test_noise_becomes_even_and_keeps_its_loudness_and_signs(smoothing):
 
 
 def test_what_is_voiced_and_what_another_number_of_layers_gives_stays(smoothing):
-    for before in (striped(VOICED), striped(n_layers=2), striped(n_layers=0)):
+    for before in (striped(PERIODIC), striped(n_layers=2), striped(n_layers=0)):
         assert torch.allclose(smoothing(before).coefficients, before.coefficients, rtol=1e-4)
 
 
 def test_between_noise_and_voice_and_at_half_strength_it_does_less(smoothing):
     whole, none = spread(smoothing(striped()).coefficients), spread(striped().coefficients)
-    for between in (striped((NOISE + VOICED) / 2), striped(n_layers=3)):
+    for between in (striped((APERIODIC + PERIODIC) / 2), striped(n_layers=3)):
         assert whole < spread(smoothing(between).coefficients) < none
 
 
 def test_noise_is_what_repeats_itself_little():
-    correlation = torch.tensor([NOISE, NOISE, VOICED, VOICED, 0.0, 1.0, 0.55, 0.55]).repeat_interleave(2)[None]
-    assert torch.allclose(noise_share(correlation, 4), torch.tensor([[1.0, 0.0, 2 / 3, 0.5]]), atol=1e-5)
+    correlation = torch.tensor([APERIODIC, APERIODIC, PERIODIC, PERIODIC, 0.0, 1.0, 0.55, 0.55]).repeat_interleave(2)[
+        None
+    ]
+    assert torch.allclose(aperiodicity(correlation, 4), torch.tensor([[1.0, 0.0, 2 / 3, 0.5]]), atol=1e-5)
 
 
 def test_silent_frames_stay_silent_beside_noise():

@@ -7,10 +7,10 @@ import torch
 from safetensors.torch import load_file
 from soundstreams import TINY, shared_lyra, tiny_model
 
-from rvqcodec.encoded import LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.soundstream.config import SoundStreamConfig
 from rvqcodec.models.soundstream.model import SoundStream
+from rvqcodec.signal import LayerGroup
 from rvqcodec.weights.importers.lyra import LYRA, from_safetensors
 
 HOP = TINY.hop_length
@@ -145,9 +145,9 @@ def test_the_number_of_weights_is_known_beforehand(config):
         ({"latent_dim": 0}, "positive"),
         ({"widths": (4, 8, -16)}, "positive"),
         ({"n_layers": 1.0}, "positive"),
-        ({"dilations": ()}, "at most 8"),
-        ({"dilations": (1,) * 9}, "at most 8"),
-        ({"strides": (4, 6)}, "belong together"),
+        ({"dilations": ()}, "1 to 8 stages"),
+        ({"dilations": (1,) * 9}, "1 to 8 stages"),
+        ({"strides": (4, 6)}, "as many strides"),
         ({"negative_slope": float("nan")}, "slope"),
         ({"sample_rate": 1 << 40}, "sample rate"),
         ({"n_layers": 65}, "64 layers"),

@@ -7,8 +7,8 @@ from forge import joined, pieces
 from tiny import TRAITS, Pipe, make_encoded, make_signal, make_tables, read_file, same, write_file
 
 from rvqcodec.errors import DamageError, LimitError, NotRvqError, TruncatedError, VersionError
-from rvqcodec.formats.entropy.layers import NOTHING
-from rvqcodec.formats.rvq.chunk import pack_head, unpack_head
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES
+from rvqcodec.formats.rvq.head import pack_head, unpack_head
 from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.formats.rvq.tail import Source, pack_end, pack_metadata, unpack_end
 
@@ -56,9 +56,9 @@ def test_both_ways_of_reading_the_end_agree():
 def test_chunks_are_found_by_the_index():
     reader = RvqReader(io.BytesIO(write_file(ENCODED)))
     tail = reader.read_tail()
-    found = list(reader.seek_chunks(tail, 2, NOTHING))
+    found = list(reader.seek_chunks(tail, 2, EMPTY_TABLES))
     assert [chunk.head.number for chunk in found] == [2, 3]
-    blocks = [block for chunk in found for block in reader.decoded_blocks(chunk, NOTHING)]
+    blocks = [block for chunk in found for block in reader.decoded_blocks(chunk, EMPTY_TABLES)]
     assert np.array_equal(np.concatenate([block.codes for block in blocks], 2), ENCODED.codes[:, :, 200:])
 
 
@@ -107,7 +107,7 @@ def test_an_unknown_optional_section_is_skipped():
 @pytest.mark.parametrize("place", [1, 3, -2, -1])
 def test_an_unknown_required_section_is_refused(place):
     sections = pieces(write_file(ENCODED, tags={"title": "x"}))
-    with pytest.raises(VersionError, match="a section ZZZZ that this version doesn't know") as caught:
+    with pytest.raises(VersionError, match="a section ZZZZ that is unknown to this version") as caught:
         read_file(joined([*sections[:place], (b"ZZZZ", b""), *sections[place:]]))
     assert caught.value.hint == "upgrade rvqcodec"
 
@@ -141,9 +141,9 @@ def shorter_end(sections):
 @pytest.mark.parametrize(
     ("edit", "error", "message"),
     [
-        (lambda s: [*s[:2], s[3], s[2], *s[4:]], DamageError, "chunk 1 is missing: chunk 2 stands in its place"),
+        (lambda s: [*s[:2], s[3], s[2], *s[4:]], DamageError, "chunk 1 is missing: found chunk 2 instead"),
         (lambda s: [*s[:2], *s[3:]], DamageError, "chunk 1 is missing"),
-        (lambda s: [*s[:3], s[2], *s[3:]], DamageError, "chunk 2 is missing: chunk 1 stands in its place"),
+        (lambda s: [*s[:3], s[2], *s[3:]], DamageError, "chunk 2 is missing: found chunk 1 instead"),
         (lambda s: [*s[:4], *s[5:]], DamageError, "the end section contradicts the chunks"),
         (lambda s: [s[0], *s[5:]], DamageError, "the end section contradicts the chunks"),
         (renumbered, DamageError, "the end section contradicts the chunks"),
@@ -151,15 +151,15 @@ def shorter_end(sections):
         (other_end(modes=128), DamageError, "the end section contradicts the chunks"),
         (other_end(n_optional_bytes=1), DamageError, "the end section contradicts the chunks"),
         (shorter_end, DamageError, "the end section contradicts the chunks"),
-        (lambda s: [*s[:6], s[1], *s[6:]], DamageError, "a section CODE stands where the end section should"),
-        (lambda s: [*s[:6], *s[5:]], DamageError, "the section tags stands in the file twice"),
-        (lambda s: [*s[:-1], s[-2]], DamageError, "stands in the file twice"),
+        (lambda s: [*s[:6], s[1], *s[6:]], DamageError, "found a section CODE instead of the end section"),
+        (lambda s: [*s[:6], *s[5:]], DamageError, "the section tags occurs twice"),
+        (lambda s: [*s[:-1], s[-2]], DamageError, "occurs twice"),
         (lambda s: s[:-1], TruncatedError, "the file ends before its end section"),
         (lambda s: s[1:], DamageError, "starts with a section CODE"),
         (lambda s: [], TruncatedError, "the file ends before its header"),
-        (lambda s: [s[0], *s], DamageError, "a section HEAD stands where"),
-        (lambda s: [*s, *s], LimitError, "there are bytes after the end section"),
-        (lambda s: [*s, (b"zzzz", b"")], LimitError, "there are bytes after the end section"),
+        (lambda s: [s[0], *s], DamageError, "found a section HEAD instead"),
+        (lambda s: [*s, *s], LimitError, "trailing bytes after the end section"),
+        (lambda s: [*s, (b"zzzz", b"")], LimitError, "trailing bytes after the end section"),
     ],
 )
 def test_sections_that_are_moved_are_noticed_though_their_crc_holds(edit, error, message):
@@ -184,11 +184,11 @@ def test_the_seeking_reader_believes_no_end_that_contradicts_the_chunks():
         with pytest.raises(error, match=message):
             RvqReader(io.BytesIO(changed(other_end(**fields)))).read_tail()
     reader = RvqReader(io.BytesIO(changed(other_end(sizes=(200, 200, 200)))))
-    with pytest.raises(DamageError, match="is not where the index says"):
-        list(reader.seek_chunks(reader.read_tail(), 0, NOTHING))
+    with pytest.raises(DamageError, match="isn't where the index says"):
+        list(reader.seek_chunks(reader.read_tail(), 0, EMPTY_TABLES))
     reader = RvqReader(io.BytesIO(changed(shorter_end)))
     with pytest.raises(DamageError, match="doesn't cover what the end section says"):
-        list(reader.seek_chunks(reader.read_tail(), 3, NOTHING))
+        list(reader.seek_chunks(reader.read_tail(), 3, EMPTY_TABLES))
 
 
 @pytest.mark.parametrize("cut", [1, 8, 10, 18])
@@ -220,12 +220,14 @@ def test_a_file_of_any_signal_gives_back_what_was_written(trait, n_samples):
     tail = reader.read_tail()
     if len(tail.sizes) > 1:
         found = [
-            block for chunk in reader.seek_chunks(tail, 1, NOTHING) for block in reader.decoded_blocks(chunk, NOTHING)
+            block
+            for chunk in reader.seek_chunks(tail, 1, EMPTY_TABLES)
+            for block in reader.decoded_blocks(chunk, EMPTY_TABLES)
         ]
         assert [repr(block) for block in found] == [repr(block) for block in encoded.blocks()][2:]
 
 
 @pytest.mark.parametrize("kind", [b"chan", b"covr", b"meta"])
 def test_a_section_that_is_too_large_is_not_written(kind):
-    with pytest.raises(ValueError, match="larger than it may be"):
+    with pytest.raises(ValueError, match="exceeds its limit"):
         write_file(ENCODED, extras={kind: bytes((1 << 22) + 1)})

@@ -1,7 +1,7 @@
 import pytest
 
 from rvqcodec.errors import LimitError, TruncatedError
-from rvqcodec.formats.rvq.chunk import Entry
+from rvqcodec.formats.rvq.head import Entry
 from rvqcodec.formats.rvq.sections import END as END_TYPE
 from rvqcodec.formats.rvq.sections import pack_section
 from rvqcodec.formats.rvq.tail import (
@@ -34,12 +34,12 @@ def test_an_end_has_these_bytes():
     ("packed", "error", "message"),
     [
         ("ffffffffffffff7f0000000b", LimitError, "samples"),
-        ("0501010005", LimitError, "as long as it says"),
+        ("0501010005", LimitError, "length field is wrong"),
         ("050101000400", LimitError, "longer"),
         ("05ffffffff0f01", LimitError, "number of chunks"),
-        ("050212010005", LimitError, "size that no chunk has"),
+        ("050212010005", LimitError, "impossible chunk size"),
         ("0502ffffff7f010008", LimitError, "size of a chunk"),
-        ("0503c801c701010008", LimitError, "size that no chunk has"),
+        ("0503c801c701010008", LimitError, "impossible chunk size"),
     ],
 )
 def test_an_end_is_checked(packed, error, message):
@@ -109,8 +109,8 @@ def test_tags_have_these_bytes():
         ("010161ff01", "length of a value|ends early"),
         ("0101ff00", "a key is not UTF-8"),
         ("01016101ff", "a value is not UTF-8"),
-        ("02016200016100", "aren't sorted"),
-        ("02016100016100", "twice"),
+        ("02016200016100", "ascending order"),
+        ("02016100016100", "distinct keys"),
         ("0001", "longer"),
     ],
 )

@@ -230,7 +230,7 @@ def test_lying_counts_and_files_that_are_none_are_refused(tmp_path, monkeypatch)
         read_tflite(path)
     path.write_bytes(Net().bytes())
     monkeypatch.setattr(tflite, "MAX_ITEMS", 2)
-    with pytest.raises(ModelError, match="too many parts"):
+    with pytest.raises(ModelError, match="too many items"):
         read_tflite(path)
     monkeypatch.setattr(tflite, "MAX_FILE_BYTES", 100)
     with pytest.raises(ModelError, match="not a TFLite file"):

@@ -24,11 +24,11 @@ from rvqcodec.training.release.entropy import (
     EntropySettings,
     Predictor,
     joined,
+    load_rounded,
     measure_network,
     network_of,
     rounded,
     start_run,
-    take_over,
     train_network,
 )
 from rvqcodec.weights.load import save_model
@@ -66,7 +66,7 @@ def test_what_can_be_predicted_is(trained):
     run, held_out, lines = trained
     with torch.no_grad():
         bits = [float(run.predictor.bits(joined(held_out, 16)[None].long(), layer)) for layer in range(3)]
-    assert bits[0] < 2.5 and bits[1] < 2.0 and bits[2] > 3.9 and "bits a code held out" in lines[-1]
+    assert bits[0] < 2.5 and bits[1] < 2.0 and bits[2] > 3.9 and "bits per code, held out" in lines[-1]
 
 
 def test_rounding_costs_nothing_and_files_keep_it(trained, tmp_path):
@@ -102,13 +102,13 @@ def even(*sizes):
 def test_a_shipped_network_can_be_gone_on_from(trained):
     run, held_out, _ = trained
     again = Predictor(even(16, 16, 16), SMALL).eval()
-    take_over(again, rounded(run.predictor))
+    load_rounded(again, rounded(run.predictor))
     codes = joined(held_out, 16)[None].long()
     with torch.no_grad():
         for layer in range(3):
             assert abs(float(again.bits(codes, layer)) - float(run.predictor.bits(codes, layer))) < 0.02
     with pytest.raises(RuntimeError, match="strides"):
-        take_over(again, [{**arrays, "strides": np.array([4, 2, 1])} for arrays in rounded(run.predictor)])
+        load_rounded(again, [{**arrays, "strides": np.array([4, 2, 1])} for arrays in rounded(run.predictor)])
 
 
 def test_a_network_goes_on_with_layers_of_sinusoids_between_its_own(trained):
@@ -116,7 +116,7 @@ def test_a_network_goes_on_with_layers_of_sinusoids_between_its_own(trained):
     run, held_out, _ = trained
     settings = replace(SMALL, sinusoid_layers=(1,))
     again = Predictor(even(16, 40, 16, 16), settings).eval()
-    take_over(again, rounded(run.predictor))
+    load_rounded(again, rounded(run.predictor))
     assert again.layers[1].strides == SLOW_STRIDES and (again.layers[1].embedding.weight[0] == 0).all()
     toned = [np.insert(codes, 1, 0, 0) for codes in held_out]
     codes, without = joined(toned, 40)[None].long(), joined(held_out, 16)[None].long()

@@ -95,7 +95,7 @@ def exported(monkeypatch, tmp_path, corpus, model, name, *options):
     measured = [Measurement("a", "speech", 3, 1.5, 3.0, 0.2), Measurement("b", "music", 3, math.nan, 4.0, 0.1)]
     monkeypatch.setattr(export, "open_corpus", lambda _: corpus)
     monkeypatch.setattr(export, "measure", lambda *_: measured)
-    monkeypatch.setattr(export, "TONE_CROPS", 16)
+    monkeypatch.setattr(export, "SINUSOID_CROPS", 16)
     monkeypatch.setattr(export, "CALIBRATION_S", 8)
     where = ["-o", str(tmp_path / "out"), "--name", name, "--minutes", "0", "--entropy-minutes", "0"]
     arguments = ["export", str(source), str(tmp_path), *where, *options]
@@ -115,7 +115,7 @@ def test_export_writes_three_files_that_fit(monkeypatch, tmp_path, corpus, model
     assert [len(row) for row in table] == [16] * 4
     assert all(row.sum(dtype=np.int64) == 1 << 24 for row in table)
     card = found.card_path.read_text()
-    assert card.startswith("# small\n") and "4 layers of 16 entries" in card
+    assert card.startswith("# small\n") and "4 vector layers of 16 entries" in card
     assert "| p | 1.0 | music 0.00, speech 0.00 | CC0 |" in card
     assert "From noise." in card
     assert "| speech | 1 | 3 | 1.50 | 3.00 | 0.200 |" in card
@@ -129,4 +129,4 @@ def test_the_loudness_of_sinusoids_is_fitted(monkeypatch, tmp_path, corpus):
     assert loaded.decoder.sinusoids.loudness.weight.any(), "fitted"
     assert [len(row) for row in read_tables(found.tables_path)[1]] == [512, 512, 256, 256]
     card = found.card_path.read_text()
-    assert ", 2 layers of 512 entries and 2 of sinusoids" in card and "Not measured." in card
+    assert ", 2 vector layers of 512 entries and 2 sinusoid layers" in card and "Not measured." in card

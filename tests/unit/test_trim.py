@@ -53,7 +53,7 @@ def test_any_scalable_signal_is_trimmed(trait, n_layers):
 
 def test_codes_that_are_not_scalable_are_not_trimmed():
     data = write_file(make_encoded(make_signal(**TRAITS["pairs"]), 3000))
-    with pytest.raises(ModelError, match="aren't scalable"):
+    with pytest.raises(ModelError, match="aren't bitrate-scalable"):
         trim(io.BytesIO(data), io.BytesIO(), 3)
     target = io.BytesIO()
     trim(io.BytesIO(data), target, 4)

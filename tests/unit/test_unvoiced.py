@@ -4,15 +4,15 @@ import pytest
 import torch
 from tiny import seeded_model, small_config
 
-from rvqcodec.models.rvq48.config import PITCH_HOLD, PITCH_PIECES
-from rvqcodec.models.rvq48.unvoiced import unvoiced
+from rvqcodec.models.rvq48.config import PITCH_SUBFRAMES, VOICING_HANGOVER
+from rvqcodec.models.rvq48.unvoiced import unvoiced_weight
 
 CONFIG = small_config(encoder_fine_blocks=4, encoder_coarse_blocks=3)
 
 
 @pytest.fixture(scope="module")
 def weighting():
-    """A model whose envelope counts more where it is unvoiced."""
+    """A model whose envelope counts more where it is unvoiced_weight."""
     made = seeded_model(CONFIG)
     made.quantizer.weights.copy_(torch.tensor([4.0, 4.0, 2.0, 2.0]))
     return made
@@ -28,16 +28,16 @@ def wave(n_frames):
 
 
 def test_noise_is_unvoiced_and_a_voice_keeps_its_surroundings(weighting):
-    share = unvoiced(weighting.pitch(wave(200)).correlation)[0]
+    share = unvoiced_weight(weighting.pitch(wave(200)).correlation)[0]
     assert share.shape == (200,) and share.min() >= 0 and share.max() <= 1
-    assert share[:100].max() == 0 and share[100 : 100 + PITCH_HOLD - 2].max() < 0.1
-    assert share[100 + PITCH_HOLD + 3 :].min() == 1
+    assert share[:100].max() == 0 and share[100 : 100 + VOICING_HANGOVER - 2].max() < 0.1
+    assert share[100 + VOICING_HANGOVER + 3 :].min() == 1
 
 
 def test_a_single_piece_with_a_pitch_is_not_enough():
-    correlation = torch.zeros(1, 60 * PITCH_PIECES)
-    correlation[0, 30 * PITCH_PIECES] = 1.0
-    assert unvoiced(correlation).min() == 1
+    correlation = torch.zeros(1, 60 * PITCH_SUBFRAMES)
+    correlation[0, 30 * PITCH_SUBFRAMES] = 1.0
+    assert unvoiced_weight(correlation).min() == 1
 
 
 def test_codes_of_a_window_are_those_of_the_whole(weighting):

@@ -27,7 +27,7 @@ def test_the_hash_of_the_codes_depends_on_the_codes_alone(chunk_blocks, entropy)
 def test_codes_are_hashed_only_when_asked_for():
     data = write_file(ENCODED, fitting_tables(4), "static")
     assert verify(io.BytesIO(data))[1] == ""
-    with pytest.raises(ModelError, match="not at hand"):
+    with pytest.raises(ModelError, match="not available"):
         verify(io.BytesIO(data), deep=True)
 
 

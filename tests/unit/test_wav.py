@@ -253,4 +253,6 @@ def test_a_cut_wav_is_read_as_far_as_it_goes_and_said_once(caplog):
     cut = HashingReader(io.BytesIO(file.getvalue()[:-80]))
     reader = WavReader(cut, read_header(cut))
     assert [len(reader.read(40)) for _ in range(3)] == [40, 20, 0]
-    assert [record.getMessage() for record in caplog.records] == ["the WAV is cut off: 80 bytes of samples are missing"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "the WAV is truncated: 80 bytes of samples are missing"
+    ]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny import same
 
-from rvqcodec.codec.windows import windows
+from rvqcodec.codec.context import windows
 from rvqcodec.encoded import CodedBlock
 
 SECOND = 8000
@@ -56,16 +56,16 @@ def test_silence_has_no_codes_and_decodes_to_zeros(codec):
     assert not decoded[:, 2 * SECOND + 160 : 4 * SECOND - 160].any() and decoded[:, :SECOND].any()
 
 
-@pytest.mark.parametrize("first_wanted", range(8))
-def test_decoding_may_start_at_any_block(codec, first_wanted):
+@pytest.mark.parametrize("first_output", range(8))
+def test_decoding_may_start_at_any_block(codec, first_output):
     encoded = codec.encode(wave(8 * SECOND), 4)
     blocks = list(encoded.blocks())
     whole = [samples for _, samples in codec.decode_blocks(blocks, 1)]
-    first, stop = codec.traits.needed_blocks(first_wanted, first_wanted + 1)
-    assert first == max(0, first_wanted // 2 * 2 - 1) and stop == first_wanted // 2 * 2 + 3
-    part = [samples for _, samples in codec.decode_blocks(blocks[first:], 2, first, first_wanted)]
-    assert len(part) == 8 - first_wanted
-    assert all(np.array_equal(one, other) for one, other in zip(part, whole[first_wanted:], strict=True))
+    first, stop = codec.traits.needed_blocks(first_output, first_output + 1)
+    assert first == max(0, first_output // 2 * 2 - 1) and stop == first_output // 2 * 2 + 3
+    part = [samples for _, samples in codec.decode_blocks(blocks[first:], 2, first, first_output)]
+    assert len(part) == 8 - first_output
+    assert all(np.array_equal(one, other) for one, other in zip(part, whole[first_output:], strict=True))
 
 
 def test_damage_is_heard_no_further_than_the_context(codec):

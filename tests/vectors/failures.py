@@ -4,8 +4,8 @@ import numpy as np
 from forge import header_of, joined, pieces, with_head, with_section
 from tiny import TRAITS, fitting_tables, make_encoded, make_signal, write_file
 
-from rvqcodec.formats.rvq.chunk import Entry, unpack_head
 from rvqcodec.formats.rvq.fields import pack_varint
+from rvqcodec.formats.rvq.head import Entry, unpack_head
 from rvqcodec.formats.rvq.sections import CODE, END, HEAD, METADATA, SIGNATURE, TAGS
 
 FLAGS, CHANNELS, FRAMES, MULTIPLE, OVERLAP, GROUPS = 2, 3, 9, 10, 11, 13

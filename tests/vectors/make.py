@@ -25,7 +25,7 @@ from tiny import read_file, tiny_codec, write_file  # noqa: E402
 from rvqcodec.codec.codec import Codec  # noqa: E402
 from rvqcodec.errors import FormatError  # noqa: E402
 from rvqcodec.formats.entropy.frequencies import TOTAL  # noqa: E402
-from rvqcodec.formats.entropy.layers import NOTHING, Tables  # noqa: E402
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables  # noqa: E402
 from rvqcodec.formats.entropy.payload import StaticTables  # noqa: E402
 from rvqcodec.formats.rvq.recover import recover  # noqa: E402
 from rvqcodec.formats.rvq.tail import Source  # noqa: E402
@@ -80,7 +80,7 @@ def make_files(codec, tables):
         return files
     mono, three = (codec.encode(make_wave(rate, int(1.01 * rate), n, seed=n), 4) for n in (1, 3))
     files["mono-static"] = write_file(mono, tables, "static", chunk_blocks=10)
-    files["raw"] = write_file(stereo, NOTHING, "raw", chunk_blocks=3)
+    files["raw"] = write_file(stereo, EMPTY_TABLES, "raw", chunk_blocks=3)
     files["three-channels"] = write_file(three, tables, chunk_blocks=1)
     files["empty"] = write_file(codec.encode(np.zeros((2, 0), np.float32), 4), tables)
     broken = bytearray(files["stereo"][:-45])

@@ -1,1 +1,1 @@
-"""PCM audio, read and written in blocks, with its tags."""
+"""Block-wise reading and writing of PCM audio and its tags."""

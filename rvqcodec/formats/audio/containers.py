@@ -1,4 +1,4 @@
-"""Which audio files can be written, and what each can hold."""
+"""Audio containers for output: their sample formats and limits."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ class Container:
     """A kind of audio file.
 
     Attributes:
-        name: As messages say it.
-        library_format: libsndfile's name, or "" for WAV, which we write ourselves.
-        lossy_subtype: libsndfile's name of its only, lossy, coding, or "".
-        widest: The sample format that stands for all that are wider.
-        holds_rate: Tells whether it can hold a sample rate in Hz.
-        max_channels: The most channels.
-        max_bytes: The most bytes of samples, or None.
-        can_be_empty: Whether readers take a file of no samples.
+        name: For messages.
+        library_format: Name in libsndfile, or "" for WAV, which has its own writer.
+        lossy_subtype: Name in libsndfile of its only, lossy, encoding, or "".
+        widest: The widest sample format, which replaces wider ones.
+        holds_rate: Returns whether a sample rate in Hz is supported.
+        max_channels: Limit on channels.
+        max_bytes: Limit on bytes of samples, or None.
+        can_be_empty: Whether readers accept a file without samples.
     """
 
     name: str
@@ -44,20 +44,20 @@ class Container:
     max_bytes: int | None = None
     can_be_empty: bool = True
 
-    def nearest(self, wanted: SampleFormat) -> SampleFormat:
-        """Return the sample format that is written when another is wanted; UNKNOWN for lossy coding."""
+    def nearest(self, requested: SampleFormat) -> SampleFormat:
+        """Return the supported sample format closest to the requested one; UNKNOWN for lossy encoding."""
         if self.lossy_subtype:
             return SampleFormat.UNKNOWN
-        return min(wanted, self.widest) if wanted else SampleFormat.S16
+        return min(requested, self.widest) if requested else SampleFormat.S16
 
     def subtype(self, written: SampleFormat) -> str:
-        """Return libsndfile's name of a coding that `nearest` gave."""
+        """Return the name in libsndfile of a sample format returned by `nearest`."""
         if self.library_format == "W64" and written is SampleFormat.U8:
             return "PCM_U8"
         return self.lossy_subtype or _PCM_SUBTYPES[written]
 
     def check(self, sample_rate: int, channels: int, n_bytes: int) -> None:
-        """Refuse audio that this container can't hold.
+        """Check that the container can hold audio of these properties.
 
         Raises:
             OutputError: The sample rate, the channels or the size are outside its limits.
@@ -69,21 +69,21 @@ class Container:
         self.check_size(n_bytes)
 
     def check_size(self, n_bytes: int) -> None:
-        """Refuse more bytes of samples than fit.
+        """Check the number of bytes of samples.
 
         Raises:
-            OutputError: There are more.
+            OutputError: It exceeds the limit.
         """
         if self.max_bytes is not None and n_bytes > self.max_bytes:
             raise OutputError(f"{self.name} cannot hold more than 4 GiB", "write .wav, .w64, .caf or .flac")
 
 
 def _flac_holds(rate: int) -> bool:
-    # libFLAC writes other rates up to 1 MHz, but not as the streamable subset that its own reader asks for.
+    # libFLAC writes other rates up to 1 MHz, but not as the streamable subset that its own reader requires.
     return rate <= 65535 or (rate <= 655350 and rate % 10 == 0)
 
 
-# libsndfile 1.2.2 crashes when Vorbis is opened at a rate past 200 kHz, so limits are checked before it is asked.
+# libsndfile 1.2.2 crashes when Vorbis is opened at a rate past 200 kHz, so limits are checked first.
 _VORBIS = Container(
     name="Ogg Vorbis", library_format="OGG", lossy_subtype="VORBIS", holds_rate=lambda rate: rate <= 200000
 )
@@ -121,13 +121,13 @@ CONTAINERS = {
 
 
 def container_of(suffix: str) -> Container:
-    """Return the container that a file name's extension, dot included, stands for.
+    """Return the container of a file name extension, dot included.
 
     Raises:
-        OutputError: None does.
+        OutputError: The extension is unknown.
     """
     container = CONTAINERS.get(suffix.lower())
     if container is None:
-        problem = f"no audio file has the extension {suffix}" if suffix else "the output's name has no extension"
+        problem = f"{suffix} is not an audio file extension" if suffix else "the output's name has no extension"
         raise OutputError(problem, "use one of " + " ".join(CONTAINERS))
     return container

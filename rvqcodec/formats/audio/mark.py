@@ -1,7 +1,7 @@
-"""A mark in decoded WAV files: what they were made from and how, so that a resumed run knows what is done.
+"""Provenance chunk of decoded WAV files, by which a resumed run recognises outputs that are up to date.
 
-A chunk `rvqp` of 56 bytes at the very end, which other programs skip: size of the source (u64 little-endian), BLAKE2b-128
-of the source, of the settings, and of the file's own bytes from 28 (after the fields for sizes) up to the mark.
+A RIFF chunk `rvqp` of 56 bytes at the end of the file, which other programs skip: size of the source (u64 little-endian), and BLAKE2b-128
+of the source, of the settings, and of the file from byte 28 (after the size fields) up to this chunk.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ RIFF = (b"RIFF", b"RF64")
 
 
 class Mark(NamedTuple):
-    """The source, and a BLAKE2b-128 that stands for the settings."""
+    """The source, and the BLAKE2b-128 of the settings."""
 
     source: Provenance
     settings: bytes
 
 
 def write_mark(file: BinaryIO, mark: Mark) -> bool:
-    """Append a mark to a finished WAV file, open for reading and writing; return False for other files and full ones.
+    """Append a mark to a complete WAV file, open for reading and writing; return False for other files and full ones.
 
     Raises:
         OSError: The file can't be read or written.
@@ -46,11 +46,11 @@ def write_mark(file: BinaryIO, mark: Mark) -> bool:
 
 
 def read_mark(file: BinaryIO, *, whole: bool = True) -> Mark | None:
-    """Return the mark of an open WAV file, or None where there is none.
+    """Return the mark of an open WAV file, or None if it has none.
 
     Args:
         file: The file; its position is lost.
-        whole: Return None also where the samples aren't those that were marked.
+        whole: Return None also if the contents have changed since.
 
     Raises:
         OSError: The file can't be read.

@@ -1,7 +1,7 @@
-"""The true length of MP3 files that don't tell it.
+"""Exact length of MP3 files without a Xing header, by counting frames and prepending such a header.
 
-libsndfile 1.2.2 guesses the length of an MP3 without a Xing frame from its first bitrate, and stops there: of a
-recording that fades out it gave 340,584 of 1,324,800 samples, without an error. So such a file is given that frame.
+libsndfile 1.2.2 estimates the length of such a file from its first bitrate and stops there: it decoded 340,584 of 1,324,800 samples of a
+recording that fades out, without an error.
 
 Source: ISO/IEC 11172-3 and 13818-3 (frame headers); the Xing VBR header as LAME documents it.
 """
@@ -21,14 +21,14 @@ _MPEG2_KBPS = (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160)
 _MPEG1_RATES = (44100, 48000, 32000)
 _LENGTH_MARKS = (b"Xing", b"Info", b"VBRI")
 _KEPT_BITS = 0xFFFE0C00
-"""What all frames of a recording share: sync, version, layer and sample rate."""
+"""Header bits that are equal in all frames of a file: sync, version, layer and sample rate."""
 
 
 def with_length(file: BinaryIO) -> BinaryIO:
-    """Return a view of an MP3 that tells its length, or the file itself where it tells it already or is no MP3.
+    """Return a view of an MP3 with a Xing header, or the file itself if it has one already or is no MP3.
 
     Args:
-        file: A file of the system's, at least one byte long; its position is lost.
+        file: An operating-system file, not empty; its position is lost.
     """
     with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         start = _first_frame(data)
@@ -41,17 +41,17 @@ def with_length(file: BinaryIO) -> BinaryIO:
 
 
 def _first_frame(data: mmap.mmap) -> int | None:
-    """Return where the first of two frames in a row begins, past an ID3 tag, or None."""
+    """Return the offset of the first of two consecutive frames after any ID3 tag, or None."""
     start = 0
     if data[:3] == b"ID3" and len(data) > 10:
         start = 10 + sum(byte << shift for byte, shift in zip(data[6:10], (21, 14, 7, 0), strict=True))
     length = _frame_length(data[start : start + 4])
     follower = data[start + length : start + length + 4]
-    return start if length and _frame_length(follower) and _is_kin(data[start : start + 4], follower) else None
+    return start if length and _frame_length(follower) and _same_format(data[start : start + 4], follower) else None
 
 
 def _frame_length(header: bytes) -> int:
-    """Return a layer III frame's length in bytes, or 0 where these four bytes are no header of one."""
+    """Return the length in bytes of a layer III frame, given its header of four bytes; 0 if that is invalid."""
     if len(header) < 4 or header[0] != 0xFF or header[1] & 0xE6 != 0xE2:
         return 0
     version, kbps, rate = header[1] >> 3 & 3, header[2] >> 4, header[2] >> 2 & 3
@@ -63,20 +63,20 @@ def _frame_length(header: bytes) -> int:
     return 72000 * _MPEG2_KBPS[kbps] // (_MPEG1_RATES[rate] // (2 if version == 2 else 4)) + padding
 
 
-def _is_kin(one: bytes, other: bytes) -> bool:
+def _same_format(one: bytes, other: bytes) -> bool:
     (a,), (b,) = struct.unpack(">I", one), struct.unpack(">I", other)
     return bool((a ^ b) & _KEPT_BITS == 0)
 
 
 def _count_frames(data: mmap.mmap, start: int) -> int:
-    """Count whole frames from `start`, passing over what is none."""
+    """Count whole frames from `start`, skipping other bytes."""
     first = data[start : start + 4]
     n_frames = 0
     position = start
     while 0 <= position <= len(data) - 4:
         header = data[position : position + 4]
         length = _frame_length(header)
-        if length and _is_kin(first, header):
+        if length and _same_format(first, header):
             n_frames += position + length <= len(data)
             position += length
         else:
@@ -85,16 +85,16 @@ def _count_frames(data: mmap.mmap, start: int) -> int:
 
 
 def _xing_frame(first: bytes, n_frames: int) -> bytes:
-    """Return a silent frame like the first one, that tells how many follow."""
+    """Return a silent frame in the format of the first one with a Xing header of `n_frames`."""
     header = bytes((first[0], first[1] | 1, 0x90 | first[2] & 0x0C, first[3]))
     is_mpeg1, is_mono = first[1] >> 3 & 3 == 3, first[3] >> 6 == 3
     side_bytes = (17 if is_mono else 32) if is_mpeg1 else (9 if is_mono else 17)
-    told = header + bytes(side_bytes) + b"Xing" + struct.pack(">II", 1, n_frames)
-    return told.ljust(_frame_length(header), b"\0")
+    frame = header + bytes(side_bytes) + b"Xing" + struct.pack(">II", 1, n_frames)
+    return frame.ljust(_frame_length(header), b"\0")
 
 
 class _Prefixed(io.RawIOBase):
-    """Some bytes, and after them a file from a place on, as one file for reading."""
+    """A read-only file: a prefix followed by another file from an offset on."""
 
     def __init__(self, prefix: bytes, file: BinaryIO, start: int) -> None:
         self._prefix = prefix

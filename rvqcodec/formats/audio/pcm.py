@@ -1,4 +1,7 @@
-"""PCM samples as numbers and as little-endian bytes: sample formats, scaling, rounding and dither."""
+"""PCM sample formats: packing, scaling, quantization with TPDF dither.
+
+Source: Lipshitz, Wannamaker and Vanderkooy 1992 (triangular-PDF dither).
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ Levels = npt.NDArray[np.generic]
 
 
 class SampleFormat(enum.IntEnum):
-    """How one PCM sample is held; the number stands in .rvq headers too. UNKNOWN: not PCM, as in MP3."""
+    """PCM sample formats, numbered as in .rvq headers. UNKNOWN: not PCM, such as MP3."""
 
     UNKNOWN = 0
     U8 = 1
@@ -29,12 +32,12 @@ class SampleFormat(enum.IntEnum):
 
     @property
     def is_integer(self) -> bool:
-        """Whether samples are integers, so that writing them rounds and clips."""
+        """Whether samples are integers, which are rounded and clipped on writing."""
         return SampleFormat.U8 <= self <= SampleFormat.S32
 
     @property
     def full_scale(self) -> int:
-        """The integer that stands for 1.0, one past the largest."""
+        """The integer that represents 1.0, one more than the largest value."""
         return 1 << (8 * self.n_bytes - 1)
 
 
@@ -42,15 +45,15 @@ DITHERED = (SampleFormat.U8, SampleFormat.S16)
 
 
 def unpack_samples(data: bytes, sample_format: SampleFormat, channels: int) -> Float32:
-    """Return little-endian interleaved samples as floats of full scale 1, scaled as libsndfile does.
+    """Unpack little-endian interleaved samples, scaled as in libsndfile.
 
     Args:
-        data: A whole number of frames of `channels` samples.
+        data: A whole number of sample frames.
         sample_format: Not UNKNOWN.
         channels: Channels.
 
     Returns:
-        Shape [n, channels]; f64 past the range of float32 becomes infinite.
+        float32 [n, channels], full scale 1; f64 beyond the range of float32 becomes infinite.
     """
     if sample_format is SampleFormat.U8:
         samples = (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / np.float32(128)
@@ -76,7 +79,7 @@ def _widen_24(data: bytes) -> npt.NDArray[np.int32]:
 
 
 def pack_levels(levels: Levels, sample_format: SampleFormat) -> bytes:
-    """Return what `quantize` gave as little-endian bytes, in the order of WAV."""
+    """Return the result of `quantize`, [n, channels], as little-endian interleaved bytes, as in WAV."""
     if sample_format is SampleFormat.U8:
         return (levels.astype(np.int16) + 128).astype(np.uint8).tobytes()
     if sample_format is SampleFormat.S24:
@@ -87,20 +90,19 @@ def pack_levels(levels: Levels, sample_format: SampleFormat) -> bytes:
 
 
 def quantize(block: Float32, sample_format: SampleFormat, first_sample: int) -> tuple[Levels, int]:
-    """Return a block in the levels of a sample format, and how many samples were clipped.
+    """Quantize a block to a sample format; return it and the number of clipped samples.
 
-    8 and 16 bits get triangular dither of one step either way, taken from the absolute position, so a window of a
-    recording is the same as that part of the whole; samples that are exactly zero stay zero. 24 and 32 bits are
-    rounded. Floats are neither rounded nor clipped.
+    8 and 16 bits get TPDF dither of +-1 LSB as a function of the absolute position, so that an excerpt equals that part of the whole;
+    exact zeros stay zero. 24 and 32 bits are rounded. Floats are neither rounded nor clipped.
 
     Args:
-        block: Shape [n, channels], full scale 1.
-        sample_format: UNKNOWN leaves the samples as they are, and counts what a player would clip.
-        first_sample: Absolute position of the block's first sample.
+        block: float32 [n, channels], full scale 1.
+        sample_format: UNKNOWN returns the samples unchanged and counts those beyond full scale.
+        first_sample: Absolute index of the block's first sample.
 
     Returns:
         int16 (8 bits: -128 .. 127; 16 bits), int32 (24 bits: the lower bytes; 32 bits), float32 or float64, of the
-        same shape; the number of samples past full scale, 0 for floats.
+        same shape; the number of samples beyond full scale, 0 for floats.
     """
     if sample_format in (SampleFormat.F32, SampleFormat.F64):
         return (block.astype(np.float64) if sample_format is SampleFormat.F64 else block), 0
@@ -124,16 +126,16 @@ def _count_past_full_scale(block: Float32) -> int:
 
 
 def _add_dither(levels: npt.NDArray[np.floating], first_sample: int) -> None:
-    """Add dither in place, save to exact zeros."""
+    """Add dither in place, except to exact zeros."""
     noise = dither(first_sample, *levels.shape)
     noise *= levels != 0
     levels += noise
 
 
 def dither(first_sample: int, n_samples: int, channels: int) -> Float32:
-    """Return triangular noise in (-1, 1) that depends on position and channel alone.
+    """Return noise of triangular density in (-1, 1), float32 [n_samples, channels], a function of absolute position and channel.
 
-    It repeats after 2^32 samples, which is 24 hours at 48 kHz.
+    Its period is 2^32 samples, 24 hours at 48 kHz.
 
     Source: the mixing function is "lowbias32" of Chris Wellons' hash-prospector (public domain).
     """

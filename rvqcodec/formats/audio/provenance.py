@@ -1,4 +1,4 @@
-"""What an input was: its size and the hash of its bytes, taken while it is read for something else."""
+"""Provenance of an input: its size and hash, computed while it is read."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ class Provenance(NamedTuple):
 
 
 class HashingReader:
-    """Reads a byte stream forwards, and counts and hashes what it reads.
+    """Sequential reader that counts and hashes the bytes read.
 
     Args:
-        stream: Read only by this object from here on.
-        keep: Keep all bytes read in `kept`, until `forget()`.
+        stream: Must not be read by anything else.
+        keep: Whether to keep all bytes read in `kept`, until `forget()`.
     """
 
     def __init__(self, stream: BinaryIO, *, keep: bool = False) -> None:
@@ -36,7 +36,7 @@ class HashingReader:
         self.kept: list[bytes] | None = [] if keep else None
 
     def read(self, n_bytes: int) -> bytes:
-        """Return `n_bytes` bytes, fewer only where the stream ends; memory is taken as bytes arrive."""
+        """Return `n_bytes` bytes, fewer only at the end of the stream; memory grows as bytes arrive."""
         pieces: list[bytes] = []
         missing = n_bytes
         while missing and (piece := self._stream.read(min(missing, PIECE_BYTES))):
@@ -50,7 +50,7 @@ class HashingReader:
         return data
 
     def skip(self, n_bytes: int) -> None:
-        """Read on for `n_bytes` bytes or to the end."""
+        """Skip `n_bytes` bytes, or to the end."""
         while n_bytes and (piece := self.read(min(n_bytes, PIECE_BYTES))):
             n_bytes -= len(piece)
 
@@ -64,11 +64,11 @@ class HashingReader:
         self._stream.close()
 
     def forget(self) -> None:
-        """Keep no more of what is read."""
+        """Stop keeping the bytes read."""
         self.kept = None
 
     def provenance(self) -> Provenance:
-        """Return size and hash of what was read so far."""
+        """Return size and hash of the bytes read so far."""
         return Provenance(self.n_bytes, self._hash.digest())
 
 
@@ -96,10 +96,10 @@ def file_provenance(file: BinaryIO) -> Provenance:
 
 
 class BackgroundHash:
-    """Hashes an open file while something else reads it: by its descriptor, so that no position moves.
+    """Hashes an open file in a background thread, by positioned reads, so that the file position doesn't move.
 
-    blake2b lets other threads run, and takes a second per gigabyte, so the hash costs no time beside decoding. Where
-    the system has no `pread`, the file is hashed when the hash is asked for.
+    BLAKE2b releases the interpreter lock and takes a second per gigabyte, so it adds no time to decoding. Where the
+    system has no `pread`, the file is hashed when the hash is asked for.
     """
 
     def __init__(self, file: BinaryIO) -> None:

@@ -1,4 +1,4 @@
-"""PCM audio read in blocks: WAV by our own reader, all else by libsndfile. Writing is `writer`, passed on here."""
+"""Block-wise audio input: WAV by `wav`, other containers by libsndfile."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from rvqcodec.encoded import MAX_CHANNELS, MAX_SAMPLE_RATE
 from rvqcodec.errors import AudioError
 from rvqcodec.formats.audio.pcm import Float32, SampleFormat
 from rvqcodec.formats.audio.provenance import BackgroundHash, HashingReader, Provenance
@@ -22,6 +21,7 @@ from rvqcodec.formats.audio.tags import chunk_tags, clean_tags, read_tags
 from rvqcodec.formats.audio.wav import WavHeader, WavReader, read_header
 from rvqcodec.formats.audio.writer import AudioWriter, open_writer
 from rvqcodec.formats.files import closing_on_error
+from rvqcodec.signal import MAX_CHANNELS, MAX_SAMPLE_RATE
 
 __all__ = ["AudioReader", "AudioWriter", "Provenance", "SampleFormat", "open_reader", "open_writer"]
 
@@ -29,7 +29,19 @@ MIN_SAMPLE_RATE = 1000
 
 
 class _Samples(Protocol):
-    """Samples in order."""
+    """A sequential source of samples, with the properties that its header declares (`AudioReader`)."""
+
+    @property
+    def sample_rate(self) -> int: ...
+
+    @property
+    def channels(self) -> int: ...
+
+    @property
+    def sample_format(self) -> SampleFormat: ...
+
+    @property
+    def n_samples(self) -> int | None: ...
 
     def read(self, n_samples: int) -> Float32:
         """Return the next samples, fewer than `n_samples` only at the end."""
@@ -41,33 +53,28 @@ class AudioReader:
     Attributes:
         sample_rate: In Hz.
         channels: 1 to 8.
-        sample_format: What the source holds; UNKNOWN for lossy coding.
-        n_samples: Samples per channel as the source tells, or None; the true count once `blocks()` is exhausted.
+        sample_format: Of the source; UNKNOWN for lossy encodings.
+        n_samples: Samples per channel according to the source, or None; the exact number once `blocks()` is exhausted.
     """
 
     def __init__(
         self,
         samples: _Samples,
-        *,
-        sample_rate: int,
-        channels: int,
-        sample_format: SampleFormat,
-        n_samples: int | None,
         finish: Callable[[], tuple[dict[str, str], Provenance]],
         resources: contextlib.ExitStack,
         begin: Callable[[], None] = lambda: None,
         file: BinaryIO | None = None,
         hashed: BackgroundHash | None = None,
     ) -> None:
-        if not 1 <= channels <= MAX_CHANNELS:
-            raise AudioError(f"the audio has {channels} channels; 1 to {MAX_CHANNELS} are supported")
-        if not MIN_SAMPLE_RATE <= sample_rate <= MAX_SAMPLE_RATE:
+        self.sample_rate = samples.sample_rate
+        self.channels = samples.channels
+        self.sample_format = samples.sample_format
+        self.n_samples = samples.n_samples
+        if not 1 <= self.channels <= MAX_CHANNELS:
+            raise AudioError(f"the audio has {self.channels} channels; 1 to {MAX_CHANNELS} are supported")
+        if not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
             limits = f"{MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz are supported"
-            raise AudioError(f"the sample rate is {sample_rate} Hz; {limits}")
-        self.sample_rate = sample_rate
-        self.channels = channels
-        self.sample_format = sample_format
-        self.n_samples = n_samples
+            raise AudioError(f"the sample rate is {self.sample_rate} Hz; {limits}")
         self._samples = samples
         self._finish = finish
         self._resources = resources
@@ -116,11 +123,11 @@ class AudioReader:
 
     def _end(self) -> tuple[dict[str, str], Provenance]:
         if self._ended is None:
-            raise ValueError("tags and provenance are known once blocks() is exhausted")
+            raise ValueError("tags and provenance are available once blocks() is exhausted")
         return self._ended
 
     def close(self) -> None:
-        """Close what was opened here; a stream that was given stays open."""
+        """Close the files opened here; a stream passed in stays open."""
         self._resources.close()
 
     def __enter__(self) -> AudioReader:
@@ -134,7 +141,7 @@ class AudioReader:
 
 @contextlib.contextmanager
 def _reading() -> Iterator[None]:
-    """Translate what the system says of an input."""
+    """Translate OSError of an input."""
     try:
         yield
     except FileNotFoundError as error:
@@ -153,16 +160,16 @@ def _check_finite(block: Float32, n_before: int) -> None:
 
 
 def open_reader(source: Path | BinaryIO) -> AudioReader:
-    """Open audio for reading in blocks.
+    """Open audio for block-wise reading.
 
-    PCM in RIFF, RF64 or BW64 is read forwards by our own reader, so that a WAV gives the same from a file and from a
-    pipe; all else by libsndfile, from a stream by way of a temporary file without a name.
+    PCM in RIFF, RF64 or BW64 is read sequentially by `wav`, identically from a file and from a pipe; everything else by libsndfile, from a
+    stream through an anonymous temporary file.
 
     Args:
-        source: A file, or a binary stream that need not seek.
+        source: A file, or a binary stream that need not be seekable.
 
     Raises:
-        AudioError: It is absent, a folder, empty, not audio, or has channels or a sample rate that are not supported.
+        AudioError: It is missing, a folder, empty, not audio, or its channels or sample rate aren't supported.
     """
     with closing_on_error() as stack, _reading():
         if not isinstance(source, Path):
@@ -184,7 +191,7 @@ def reader_of(file: BinaryIO) -> AudioReader:
 
 
 def _is_regular(path: Path) -> bool:
-    """Tell a file from a pipe or a device.
+    """Return whether a path is a regular file, not a pipe or a device.
 
     Raises:
         AudioError: It is a folder, or empty.
@@ -224,7 +231,7 @@ def _open_stream(source: BinaryIO, stack: contextlib.ExitStack) -> AudioReader:
 
 
 def _spool(stream: HashingReader) -> BinaryIO:
-    """Copy a whole stream, with what was read of it already, into a temporary file and return that, rewound."""
+    """Copy a whole stream, including the bytes already read, to a temporary file; return that, rewound."""
     kept = stream.kept or []
     stream.forget()
     try:
@@ -253,17 +260,7 @@ def _wav_reader(
         stream.drain()
         return clean_tags(chunk_tags(chunks)), stream.provenance()
 
-    return AudioReader(
-        wav,
-        sample_rate=header.sample_rate,
-        channels=header.channels,
-        sample_format=header.sample_format,
-        n_samples=wav.n_samples,
-        finish=finish,
-        resources=stack,
-        file=file,
-        hashed=hashed,
-    )
+    return AudioReader(wav, finish, stack, file=file, hashed=hashed)
 
 
 def _library_reader(
@@ -273,15 +270,6 @@ def _library_reader(
     hashed: BackgroundHash | None = None,
 ) -> AudioReader:
     samples = stack.enter_context(LibrarySamples(source))
-    return AudioReader(
-        samples,
-        sample_rate=samples.sample_rate,
-        channels=samples.channels,
-        sample_format=samples.sample_format,
-        n_samples=samples.n_samples,
-        finish=finish,
-        resources=stack,
-        begin=(lambda: None) if hashed is None else hashed.start,
-        file=None if hashed is None else source,
-        hashed=hashed,
-    )
+    if hashed is None:
+        return AudioReader(samples, finish, stack)
+    return AudioReader(samples, finish, stack, begin=hashed.start, file=source, hashed=hashed)

@@ -1,4 +1,4 @@
-"""Sample rate conversion of PCM in blocks."""
+"""Streaming sample rate conversion of PCM by libsoxr."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ from rvqcodec.formats.audio.pcm import Float32
 QUALITY = "VHQ"
 
 PREROLL_S = 1
-"""Seconds before a whole second from which a window's samples equal those of the whole recording.
+"""Pre-roll in seconds with which a resampled excerpt equals that part of the whole recording.
 
-Measured for noise at 48 and 44.1 kHz to eight rates: 0.05 s gives a difference of at most 3e-8, mostly none; a whole
-second keeps the start on a whole sample at every pair of rates.
+Measured with noise at 48 and 44.1 kHz to eight rates: 0.05 s differs by at most 3e-8; a whole second keeps the start on a whole sample at
+every pair of rates.
 """
 
 
 def resample(blocks: Iterable[Float32], source_rate: int, target_rate: int, channels: int) -> Iterator[Float32]:
-    """Yield the blocks at another sample rate; the result doesn't depend on how the input is cut into blocks.
+    """Yield the samples at another sample rate; the result is independent of the block boundaries.
 
     Args:
-        blocks: Arrays of shape [n, channels], any n.
-        source_rate: Their sample rate in Hz.
-        target_rate: The sample rate wanted, in Hz.
-        channels: Channels.
+        blocks: float32 [n, channels], any n.
+        source_rate: In Hz.
+        target_rate: In Hz.
+        channels: Number of channels.
 
     Yields:
-        Arrays of shape [m, channels], any m, in all ceil(samples * target_rate / source_rate) samples long.
+        float32 [m, channels], any m; in total ceil(samples * target_rate / source_rate) samples.
 
     Source: libsoxr through python-soxr, recipe VHQ.
     """
@@ -51,13 +51,13 @@ def resample(blocks: Iterable[Float32], source_rate: int, target_rate: int, chan
 
 
 def _fit(tail: Float32, n_samples: int) -> Float32:
-    """Return the last block cut, or padded with zeros, to `n_samples`: soxr rounds the length, we take the ceiling."""
+    """Return the last block truncated or zero-padded to `n_samples`: soxr rounds the total length to nearest, here it is rounded up."""
     padding = max(0, n_samples - len(tail))
     return np.pad(tail[: max(0, n_samples)], ((0, padding), (0, 0)))
 
 
 def reblock(blocks: Iterable[Float32], size: int) -> Iterator[Float32]:
-    """Yield the same samples in arrays of `size` samples; only the last may be shorter, none is empty."""
+    """Yield the same samples, float32 [n, channels], in blocks of `size`; only the last may be shorter, none is empty."""
     pending: list[Float32] = []
     n_pending = 0
     for whole in blocks:

@@ -1,4 +1,4 @@
-"""libsndfile, as reader and writer of everything that is not WAV; the only module that knows soundfile."""
+"""Audio input and output by libsndfile, for containers other than WAV; the only module that uses soundfile."""
 
 from __future__ import annotations
 
@@ -31,12 +31,16 @@ _SUBTYPES = {
     "ALAC_32": SampleFormat.S32,
 }
 _UNKNOWN_LENGTH = 1 << 62
-"""libsndfile gives FLAC of unknown length 2^63 - 1 samples."""
+"""libsndfile reports 2^63 - 1 samples for FLAC of unknown length."""
 
 
 @contextlib.contextmanager
 def decoding() -> Iterator[None]:
-    """Translate what libsndfile says of an input."""
+    """Translate errors of libsndfile on input.
+
+    Raises:
+        AudioError: libsndfile failed.
+    """
     try:
         yield
     except soundfile.LibsndfileError as error:
@@ -45,7 +49,11 @@ def decoding() -> Iterator[None]:
 
 @contextlib.contextmanager
 def encoding() -> Iterator[None]:
-    """Translate what libsndfile says of an output."""
+    """Translate errors of libsndfile on output.
+
+    Raises:
+        OutputError: libsndfile failed.
+    """
     try:
         yield
     except soundfile.LibsndfileError as error:
@@ -53,21 +61,21 @@ def encoding() -> Iterator[None]:
 
 
 def _reason(error: Any) -> str:
-    """Return libsndfile's words, in the manner of our messages."""
+    """Return libsndfile's message in the style of ours."""
     text = str(error.error_string).removeprefix("Error : ").rstrip(". ")
     return text[:1].lower() + text[1:]
 
 
 class LibrarySamples:
-    """Samples from libsndfile; a context manager.
+    """Samples read by libsndfile; a context manager.
 
-    soundfile seeks after each read, which libsndfile can't do in FLAC of unknown length, so it is told not to.
+    soundfile seeks after each read, which fails in FLAC of unknown length, so seeking is disabled.
 
     Args:
-        source: A file of the system's, not empty.
+        source: An operating-system file, not empty.
 
     Raises:
-        AudioError: It is nothing that libsndfile reads.
+        AudioError: libsndfile doesn't support it.
     """
 
     def __init__(self, source: BinaryIO) -> None:
@@ -76,7 +84,7 @@ class LibrarySamples:
         except soundfile.LibsndfileError as error:
             raise AudioError(f"this is not audio that can be read: {_reason(error)}", FORMAT_HINT) from error
         except TypeError as error:
-            raise AudioError("raw samples without a header cannot be read", "make a WAV of them") from error
+            raise AudioError("raw samples without a header cannot be read", "convert them to WAV") from error
         self._file.seekable = lambda: False
         self._n_read = 0
         self.sample_rate: int = self._file.samplerate
@@ -85,10 +93,10 @@ class LibrarySamples:
         self.n_samples: int | None = self._file.frames if self._file.frames < _UNKNOWN_LENGTH else None
 
     def read(self, n_samples: int) -> Float32:
-        """Return the next samples, shape [n, channels].
+        """Return the next samples, float32 [n, channels], fewer than `n_samples` only at the end.
 
         Raises:
-            AudioError: The samples end before the length that the file tells.
+            AudioError: There are fewer samples than the file's header says.
         """
         block = np.empty((n_samples, self.channels), np.float32)
         n_got = self._file.buffer_read_into(block, "float32")
@@ -107,7 +115,7 @@ class LibrarySamples:
 
 
 class LibrarySink:
-    """Gives levels to libsndfile, which wants them in the upper bits of 16 or 32; a context manager."""
+    """Writes quantized samples with libsndfile, which expects them in the upper bits of 16 or 32; a context manager."""
 
     def __init__(
         self, file: BinaryIO, container: Container, sample_rate: int, channels: int, written: SampleFormat
@@ -125,11 +133,11 @@ class LibrarySink:
         self._shift = 8 if written in (SampleFormat.U8, SampleFormat.S24) else 0
 
     def write(self, levels: Levels) -> None:
-        """Write samples of shape [n, channels]."""
+        """Write samples [n, channels] as returned by `pcm.quantize`."""
         self._file.write(np.ascontiguousarray(np.left_shift(levels, self._shift) if self._shift else levels))
 
     def finish(self) -> None:
-        """Write what is pending and close."""
+        """Flush and close."""
         self._file.close()
 
     def __enter__(self) -> LibrarySink:

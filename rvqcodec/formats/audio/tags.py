@@ -1,4 +1,4 @@
-"""Tags (title, artist, ...) of audio files, as plain text under lower-case keys."""
+"""Tags (title, artist, ...) of audio files: RIFF INFO, ID3, Vorbis comments and AIFF text, under common lower-case keys."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rvqcodec.formats.audio.wav import MAX_CHUNKS, append_chunks, pack_chunk, re
 MAX_TAG_BYTES = 1 << 16
 MAX_KEY_LENGTH = 64
 
-# What mutagen 1.48 lets out for damaged files beside its own errors: IndexError was seen, the others are its kin.
+# Exceptions of mutagen 1.48 on damaged files besides its own: IndexError was observed, the others are similar.
 _MUTAGEN_LEAKS = (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, EOFError, struct.error)
 
 _log = logging.getLogger(__name__)
@@ -58,15 +58,15 @@ _ID3_KEYS = {
 _AIFF_CHUNKS = {"title": b"NAME", "artist": b"AUTH", "copyright": b"(c) ", "comment": b"ANNO"}
 _AIFF_KEYS = {name: key for key, name in _AIFF_CHUNKS.items()}
 
-# Covers are not carried; the name of the tool that wrote the source is not true of our output.
+# Cover art isn't transferred; the encoder of the source isn't that of the output.
 _NOT_CARRIED = frozenset({"metadata_block_picture", "coverart", "coverartmime", "encoder", "software"})
 
 
 def clean_tags(tags: Iterable[tuple[str, str]]) -> dict[str, str]:
-    """Return tags as they are carried: clean keys and text, several values of a key joined by "; ", at most 64 KiB.
+    """Return normalised tags: multiple values of a key are joined by "; ", the total is limited to 64 KiB.
 
-    Keys are lower-case, of `[a-z0-9_ -]`, other characters become "_". Control characters save newline and tab are
-    taken out of the text. Where it is more than 64 KiB in all, the largest are dropped, with a logged warning.
+    Keys are lower-case, of `[a-z0-9_ -]`, other characters become "_". Control characters except newline and tab are removed from the text.
+    If the total exceeds 64 KiB, the largest tags are dropped with a logged warning.
     """
     kept: dict[str, list[str]] = {}
     for raw_key, raw_value in tags:
@@ -95,10 +95,10 @@ def _limit(tags: dict[str, str]) -> dict[str, str]:
 
 
 def read_tags(source: Path | BinaryIO) -> dict[str, str]:
-    """Return the tags of an audio file; none where there are none, or none that can be read.
+    """Return the tags of an audio file, empty if there are none or they can't be read.
 
     Args:
-        source: A file, or a stream that can seek, whose position stays.
+        source: A file, or a seekable stream, whose position is kept.
     """
     try:
         if isinstance(source, Path):
@@ -144,7 +144,7 @@ def _id3_module() -> Any:
 
 
 def _id3_pairs(frames: Any) -> list[tuple[str, str]]:
-    """Return the text frames of ID3 as pairs."""
+    """Return the text frames of ID3 as pairs of key and value."""
     pairs = []
     for frame in frames.values():
         if frame.FrameID == "TXXX":
@@ -171,9 +171,9 @@ def _read_wav(file: BinaryIO) -> list[tuple[str, str]]:
 
 
 def chunk_tags(chunks: Iterable[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
-    """Return the tags in `LIST` and `id3 ` chunks of a WAV; where both have a key, the one of ID3.
+    """Return the tags of `LIST` and `id3 ` chunks of a WAV as pairs; ID3 takes precedence.
 
-    INFO holds no encoding: it is taken as UTF-8, as libsndfile writes it, or else as Windows' western one.
+    INFO declares no encoding: it is decoded as UTF-8, as libsndfile writes it, or else as Windows-1252.
     """
     info: list[tuple[str, str]] = []
     id3: list[tuple[str, str]] = []
@@ -217,7 +217,7 @@ def _id3_bytes_pairs(payload: bytes) -> list[tuple[str, str]]:
 
 
 def _read_aiff(file: BinaryIO) -> list[tuple[str, str]]:
-    """Return the tags of an AIFF: its own text chunks, and ID3, which wins."""
+    """Return the tags of an AIFF: its text chunks, and ID3, which takes precedence."""
     id3 = _read_mutagen(file)
     known = {key for key, _ in id3}
     return [pair for pair in _aiff_text(file) if pair[0] not in known] + id3
@@ -238,7 +238,7 @@ def _aiff_text(file: BinaryIO) -> list[tuple[str, str]]:
 
 
 def info_chunks(tags: Mapping[str, str]) -> bytes:
-    """Return the chunks that hold tags in a WAV: INFO for all players, and ID3 where INFO has no name for some key."""
+    """Return the chunks of tags for a WAV: INFO, and ID3 if INFO has no name for some key."""
     names = {key: name for name, key in _INFO_KEYS.items()}
     fields = b"".join(pack_chunk(names[key], value.encode() + b"\0") for key, value in tags.items() if key in names)
     info = pack_chunk(b"LIST", b"INFO" + fields) if fields else b""
@@ -271,14 +271,14 @@ def _id3_bytes(tags: Mapping[str, str]) -> bytes:
 
 
 def write_tags(target: Path | BinaryIO, tags: Mapping[str, str]) -> bool:
-    """Write tags into a finished audio file, told by its first bytes: FLAC, Ogg, Opus, MP3, AIFF, WAV.
+    """Write tags to a complete audio file, recognised by its first bytes: FLAC, Ogg, Opus, MP3, AIFF, WAV.
 
     Args:
         target: The file, or one that is open for reading and writing; it is changed in place.
-        tags: As `read_tags` gives them.
+        tags: As from `read_tags`.
 
     Returns:
-        Whether they were written. Where they could not be, a warning is logged, and the audio stays.
+        Whether they were written; if not, a warning is logged and the audio is unchanged.
     """
     from mutagen import MutagenError
 

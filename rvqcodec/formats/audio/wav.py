@@ -1,6 +1,6 @@
-"""WAV read and written forwards, so that it works on pipes: RIFF, RF64 and BW64 with PCM or float samples.
+"""Sequential WAV input and output, also on pipes: RIFF, RF64 and BW64 with PCM or floating-point samples.
 
-What libsndfile can't do and this can: write WAV to a pipe, and read one whose length is not known.
+Unlike libsndfile it can write WAV to a pipe, and read one of unknown length.
 
 Source: RIFF MCI 1.0 (1991); EBU Tech 3306 (RF64); Microsoft, WAVEFORMATEXTENSIBLE.
 """
@@ -17,10 +17,10 @@ from rvqcodec.formats.audio.pcm import Float32, Levels, SampleFormat, pack_level
 _log = logging.getLogger(__name__)
 
 MAX_HELD_BYTES = 16 << 20
-"""The most that is held of a header, or of one chunk of tags, whatever the file says."""
+"""Limit on the bytes of a header, and on those of all chunks of tags, held in memory."""
 
 MAX_CHUNKS = 10_000
-"""The most chunks that are looked at, before the samples and after them; real files have a dozen."""
+"""Limit on the chunks examined before the samples and after them; real files have a dozen."""
 
 SIZE_32 = 0xFFFFFFFF
 SIZE_64 = 0xFFFFFFFFFFFFFFFF
@@ -40,24 +40,24 @@ _SPEAKERS = (0, 0x4, 0x3, 0x7, 0x33, 0x37, 0x3F, 0x70F, 0x63F)
 
 
 class ForwardReader(Protocol):
-    """What is read from: whole counts, forwards only."""
+    """A sequential input."""
 
     def read(self, n_bytes: int) -> bytes:
         """Return `n_bytes` bytes, fewer only at the end."""
 
     def skip(self, n_bytes: int) -> None:
-        """Pass over `n_bytes` bytes, or to the end."""
+        """Skip `n_bytes` bytes, or to the end."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WavHeader:
-    """What stands before the samples.
+    """The header of a WAV.
 
     Attributes:
         sample_rate: In Hz.
         channels: Channels.
-        sample_format: UNKNOWN where `WavReader` can't read the samples.
-        n_data_bytes: Size of the samples, or None: until the end.
+        sample_format: UNKNOWN if `WavReader` doesn't support it.
+        n_data_bytes: Size of the samples, or None: until the end of the input.
         chunks: Chunks of tags, as identifier and payload.
     """
 
@@ -69,7 +69,7 @@ class WavHeader:
 
 
 def read_header(stream: ForwardReader) -> WavHeader | None:
-    """Read up to the first sample, or return None where these bytes aren't a WAV with a usual header."""
+    """Read the header up to the first sample; return None if the input isn't a supported WAV."""
     riff = stream.read(12)
     if len(riff) < 12 or riff[:4] not in (b"RIFF", b"RF64", b"BW64") or riff[8:] != b"WAVE":
         return None
@@ -110,7 +110,7 @@ def read_header(stream: ForwardReader) -> WavHeader | None:
 def _data_size(size: int, size_64: int | None, n_left: int) -> int | None:
     """Return the size of the samples, or None for "until the end".
 
-    A size of 0 was left open by its writer, except where the size of the whole file says that more chunks follow.
+    A size of 0 means unknown, unless the size of the file implies that more chunks follow.
     """
     if size == SIZE_32 and size_64 is not None:
         return None if size_64 in (0, SIZE_64) else size_64
@@ -137,38 +137,38 @@ class WavReader:
     """Reads the samples and then the chunks after them.
 
     Args:
-        stream: Just past the header.
-        header: What `read_header` gave, of a known sample format.
+        stream: Positioned after the header.
+        header: From `read_header`, of a known sample format.
     """
 
     def __init__(self, stream: ForwardReader, header: WavHeader) -> None:
         self._stream = stream
-        self._format = header.sample_format
         self._n_left = header.n_data_bytes
         self._frame_bytes = header.channels * header.sample_format.n_bytes
         self.header = header
+        self.sample_rate, self.channels, self.sample_format = header.sample_rate, header.channels, header.sample_format
 
     @property
     def n_samples(self) -> int | None:
-        """Samples per channel as the header tells; a cut file has fewer."""
+        """Samples per channel according to the header; a truncated file has fewer."""
         size = self.header.n_data_bytes
         return None if size is None else size // self._frame_bytes
 
     def read(self, n_samples: int) -> Float32:
-        """Return the next `n_samples` samples, shape [n, channels], fewer only at the end."""
-        wanted = n_samples * self._frame_bytes
-        data = self._stream.read(wanted if self._n_left is None else min(wanted, self._n_left))
+        """Return the next samples, float32 [n, channels], fewer than `n_samples` only at the end."""
+        requested = n_samples * self._frame_bytes
+        data = self._stream.read(requested if self._n_left is None else min(requested, self._n_left))
         if self._n_left is not None:
-            cut = len(data) < min(wanted, self._n_left)
+            cut = len(data) < min(requested, self._n_left)
             self._n_left -= len(data)
             if cut:
-                _log.warning("the WAV is cut off: %d bytes of samples are missing", self._n_left)
+                _log.warning("the WAV is truncated: %d bytes of samples are missing", self._n_left)
                 self._n_left = 0
         whole = len(data) - len(data) % self._frame_bytes
-        return unpack_samples(data[:whole], self._format, self.header.channels)
+        return unpack_samples(data[:whole], self.sample_format, self.channels)
 
     def read_tail(self) -> list[tuple[bytes, bytes]]:
-        """Pass over what is left of the samples and return the chunks of tags after them."""
+        """Skip the remaining samples and return the chunks of tags after them."""
         if self.header.n_data_bytes is None:
             return []
         self._stream.skip((self._n_left or 0) + (self.header.n_data_bytes & 1))
@@ -176,7 +176,7 @@ class WavReader:
 
 
 def read_chunks(stream: ForwardReader) -> list[tuple[bytes, bytes]]:
-    """Return the chunks of tags from here to the end; a chunk that is cut, or too much in all, is passed over."""
+    """Return the chunks of tags from here to the end; truncated chunks and those beyond `MAX_HELD_BYTES` are skipped."""
     chunks = []
     n_free = MAX_HELD_BYTES
     for _ in range(MAX_CHUNKS):
@@ -196,23 +196,23 @@ def read_chunks(stream: ForwardReader) -> list[tuple[bytes, bytes]]:
 
 
 def pack_chunk(name: bytes, payload: bytes, order: str = "<") -> bytes:
-    """Return a chunk with its padding; `order` ">" is AIFF's."""
+    """Return a padded chunk; byte order "<" for RIFF, ">" for AIFF."""
     return struct.pack(f"{order}4sI", name, len(payload)) + payload + bytes(len(payload) & 1)
 
 
 class WavWriter:
-    """Writes WAV forwards, as RF64 where it must be; a file's sizes are put right at the end.
+    """Writes WAV sequentially, as RF64 if necessary; the sizes of a seekable file are updated at the end.
 
     Args:
         file: Opened for writing; not closed by this object.
         sample_rate: In Hz.
         channels: Channels.
         sample_format: Not UNKNOWN.
-        n_samples: Samples per channel to come, or None. On a pipe None writes sizes of FFFFFFFF, which mean "until
-            the end"; 0 would be taken for an empty file.
-        chunks: Whole chunks to stand before the samples.
-        rewindable: Whether the header can be written again at the end.
-        always_rf64: Write RF64 however short the file is.
+        n_samples: Samples per channel that will be written, or None. On a pipe None writes sizes of FFFFFFFF, which mean "until the end"; 0
+            would mean an empty file.
+        chunks: Whole chunks to write before the samples.
+        rewindable: Whether the header can be rewritten at the end.
+        always_rf64: Write RF64 at any length.
     """
 
     def __init__(
@@ -232,18 +232,18 @@ class WavWriter:
         self._frame_bytes = channels * sample_format.n_bytes
         self._rewindable = rewindable
         self._always_rf64 = always_rf64
-        self._n_promised = None if n_samples is None else n_samples * self._frame_bytes
+        self._n_declared = None if n_samples is None else n_samples * self._frame_bytes
         self._n_written = 0
         self._chunks = _format_chunk(sample_rate, channels, sample_format) + chunks
-        self._reserved = always_rf64 or self._is_long(self._n_promised) or (rewindable and n_samples is None)
-        write_all(file, self._header(self._n_promised))
+        self._reserved = always_rf64 or self._is_long(self._n_declared) or (rewindable and n_samples is None)
+        write_all(file, self._header(self._n_declared))
 
     def _is_long(self, n_data_bytes: int | None) -> bool:
-        """Tell whether sizes don't fit into 32 bits, with what stands before the samples and a margin for tags."""
+        """Return whether sizes exceed 32 bits, including the header and a margin for tags."""
         return n_data_bytes is not None and n_data_bytes + len(self._chunks) + (1 << 20) > SIZE_32
 
     def _header(self, n_data_bytes: int | None) -> bytes:
-        """Return all bytes before the samples, always equally many; None leaves the sizes open."""
+        """Return the header, of constant size; None means unknown sizes."""
         is_float = self._format in (SampleFormat.F32, SampleFormat.F64)
         n_samples = SIZE_32 if n_data_bytes is None else min(n_data_bytes // self._frame_bytes, SIZE_32)
         chunks = self._chunks + (pack_chunk(b"fact", struct.pack("<I", n_samples)) if is_float else b"")
@@ -260,34 +260,34 @@ class WavWriter:
         return struct.pack("<4sI4s", name, riff_size, b"WAVE") + space + chunks + struct.pack("<4sI", b"data", size)
 
     def write(self, levels: Levels) -> None:
-        """Write samples as `quantize` gives them, shape [n, channels].
+        """Write samples [n, channels] as returned by `pcm.quantize`.
 
         Raises:
-            ValueError: More samples than were promised.
+            ValueError: There are more samples than declared.
         """
         data = pack_levels(levels, self._format)
         self._n_written += len(data)
-        if self._n_promised is not None and self._n_written > self._n_promised:
-            raise ValueError("more samples than the WAV header tells")
+        if self._n_declared is not None and self._n_written > self._n_declared:
+            raise ValueError("more samples than the WAV header declares")
         write_all(self._file, data)
 
     def finish(self) -> None:
-        """Pad, and write the sizes again where they were not known.
+        """Pad, and update the sizes if they were unknown.
 
         Raises:
-            ValueError: A pipe got fewer samples than its header tells.
+            ValueError: There were fewer samples than declared, on a pipe.
         """
-        write_all(self._file, bytes(self._n_written & 1) if self._n_promised is not None or self._rewindable else b"")
-        if self._n_written != self._n_promised and self._rewindable:
+        write_all(self._file, bytes(self._n_written & 1) if self._n_declared is not None or self._rewindable else b"")
+        if self._n_written != self._n_declared and self._rewindable:
             self._file.seek(0)
             write_all(self._file, self._header(self._n_written))
-        elif self._n_promised is not None and self._n_written < self._n_promised:
-            raise ValueError("fewer samples than the WAV header tells")
+        elif self._n_declared is not None and self._n_written < self._n_declared:
+            raise ValueError("fewer samples than the WAV header declares")
         self._file.flush()
 
 
 def _format_chunk(sample_rate: int, channels: int, sample_format: SampleFormat) -> bytes:
-    """Return the `fmt ` chunk, extensible for more than two channels, since only it can place speakers."""
+    """Return the `fmt ` chunk, extensible for more than two channels, to assign speakers."""
     tag = _FLOAT if sample_format in (SampleFormat.F32, SampleFormat.F64) else _PCM
     bits, frame_bytes = 8 * sample_format.n_bytes, channels * sample_format.n_bytes
     extensible = channels > 2
@@ -303,22 +303,22 @@ def _format_chunk(sample_rate: int, channels: int, sample_format: SampleFormat) 
 
 
 def write_all(file: BinaryIO, data: bytes) -> None:
-    """Write all of `data`, also where an unbuffered pipe takes it in parts."""
+    """Write all of `data`, also if an unbuffered pipe accepts only parts of it."""
     rest = memoryview(data)
     while rest:
         rest = rest[file.write(rest) or 0 :]
 
 
 def append_chunks(file: BinaryIO, chunks: bytes) -> None:
-    """Append whole chunks to a finished WAV or AIFF file, and leave it as it was where that fails.
+    """Append whole chunks to a complete WAV or AIFF file; on failure the file is unchanged.
 
     Args:
         file: Opened for reading and writing.
         chunks: Chunks, padded.
 
     Raises:
-        ValueError: Not such a file, or its sizes can't hold more.
-        OSError: The chunks could not be written.
+        ValueError: It is no such file, or its size field would overflow.
+        OSError: The chunks can't be written.
     """
     file.seek(0)
     head = file.read(28)
@@ -335,7 +335,7 @@ def append_chunks(file: BinaryIO, chunks: bytes) -> None:
 
 
 def _size_field(head: bytes, n_more: int) -> tuple[int, bytes]:
-    """Return where a file's size stands and the bytes of the new one."""
+    """Return the offset of a file's size field and its new contents."""
     if head[:4] == b"RF64" and head[12:16] == b"ds64":
         return 20, struct.pack("<Q", int.from_bytes(head[20:28], "little") + n_more)
     order = {b"RIFF": "<", b"FORM": ">"}.get(head[:4])

@@ -1,4 +1,4 @@
-"""PCM audio written in blocks: WAV by our own writer, to pipes too, all else by libsndfile."""
+"""Block-wise audio output: WAV by `wav`, also to pipes, other containers by libsndfile."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from rvqcodec.formats.files import closing_on_error, is_special, writing
 
 
 class _Sink(Protocol):
-    """What takes samples in the levels of their format."""
+    """A consumer of quantized samples."""
 
     def write(self, levels: Levels) -> None:
-        """Take samples of shape [n, channels]."""
+        """Write samples [n, channels]."""
 
     def finish(self) -> None:
-        """Make the file whole."""
+        """Complete the file."""
 
 
 class AudioWriter:
-    """Writes float32 samples; a context manager, which closes.
+    """Writes float32 samples; a context manager.
 
     Attributes:
-        sample_format: What is really written: the nearest that the container has; UNKNOWN for lossy coding.
+        sample_format: The format written, the closest that the container supports; UNKNOWN for lossy encodings.
         n_samples: Samples per channel written so far.
-        n_clipped: Samples past full scale so far, all channels together; floats are not clipped, nor counted.
+        n_clipped: Samples clipped so far, over all channels; floats are never clipped.
     """
 
     def __init__(
@@ -59,16 +59,16 @@ class AudioWriter:
         self._closed = False
 
     def write(self, block: Float32) -> None:
-        """Write a block of shape [n, channels], full scale 1.
+        """Write a block, float32 [n, channels], full scale 1.
 
         Raises:
             OutputError: It cannot be written.
             ValueError: Its shape or type is wrong, or a sample is not a finite number.
         """
         if block.ndim != 2 or block.shape[1] != self._channels or block.dtype != np.float32:
-            raise ValueError(f"a block of float32 [n, {self._channels}] is wanted, not {block.dtype} {block.shape}")
+            raise ValueError(f"expected a block of float32 [n, {self._channels}], got {block.dtype} {block.shape}")
         if not np.isfinite(block).all():
-            raise ValueError("a sample to write is not a finite number")
+            raise ValueError("a sample isn't a finite number")
         levels, n_clipped = quantize(block, self.sample_format, self._first_sample + self.n_samples)
         self.n_samples += len(block)
         self.n_clipped += n_clipped
@@ -77,10 +77,10 @@ class AudioWriter:
             self._sink.write(levels)
 
     def close(self) -> None:
-        """Make the file whole and close it, once; a stream that was given is flushed and stays open.
+        """Complete and close the file, once; a stream passed in is flushed and stays open.
 
         Raises:
-            OutputError: It cannot be written, or the container can't be empty and is.
+            OutputError: It cannot be written, or it has no samples and the container doesn't support that.
         """
         if self._closed:
             return
@@ -115,21 +115,21 @@ def open_writer(
     tags: Mapping[str, str] | None = None,
     is_file: bool = False,
 ) -> AudioWriter:
-    """Open audio for writing; the same samples make the same PCM in a file and in a pipe.
+    """Open audio for block-wise writing; the PCM is identical in a file and in a pipe.
 
     Args:
-        target: A file, or a binary stream, which gets WAV; so does a device or a named pipe.
+        target: A file, or a binary stream, device or named pipe, which gets WAV.
         sample_rate: In Hz.
         channels: 1 to 8.
-        sample_format: What to write, or the nearest that the container has; UNKNOWN: 16 bits.
-        n_samples: Samples per channel to come, or None where it is not known.
-        suffix: The extension that says the kind of file, where it isn't the target's.
-        first_sample: Absolute position of the first sample, which the dither follows.
-        tags: For streams and WAV, written before the samples; other files get theirs from `tags.write_tags` after.
-        is_file: Whether a target that is open already is an empty file of the system's, which may be rewound.
+        sample_format: The requested format, or the closest that the container supports; UNKNOWN: 16 bits.
+        n_samples: Samples per channel that will be written, or None if unknown.
+        suffix: File name extension that selects the container, if not the target's.
+        first_sample: Absolute index of the first sample, for the dither.
+        tags: For streams and WAV, written before the samples; other files get theirs afterwards by `tags.write_tags`.
+        is_file: Whether a target that is already open is an empty regular file, which may be rewound.
 
     Raises:
-        OutputError: The extension is unknown, the container can't hold the audio, or the file can't be made.
+        OutputError: The extension is unknown, the container doesn't support the audio, or the file can't be created.
     """
     is_stream = not is_file if not isinstance(target, Path) else is_special(target)
     extension = suffix if suffix is not None else getattr(target, "suffix", "")

@@ -1,1 +1,1 @@
-"""Entropy coding of codebook indices: integers decide, so a decode is exact on every machine."""
+"""Entropy coding of codebook indices in integer arithmetic, bit-exact on every machine."""

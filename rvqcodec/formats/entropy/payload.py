@@ -1,8 +1,8 @@
-"""Payloads: a layer's codes as bytes, packed or range coded; the only module that knows constriction.
+"""Range coding and bit packing of one layer's codes; the only module that uses constriction.
 
-What decides a decode is integers: frequencies of 24 bits. They pass through constriction's float interface without
-rounding: it reserves one count for each symbol, so f - 1 as float32 makes its scale exactly 1 and every partial sum an
-integer below 2^24 (SPEC.md, section 6).
+Only integers, the 24-bit frequencies, determine a decode. They pass constriction's floating-point interface without rounding: it
+reserves a count of 1 for each symbol, so with f - 1 as float32 its scale is exactly 1 and every partial sum an integer below 2^24
+(SPEC.md, section 6).
 
 Source: Martin 1979 (range coding); Bamler 2022 (constriction).
 """
@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from rvqcodec.encoded import Codes
 from rvqcodec.errors import DamageError, ModelError
-from rvqcodec.formats.entropy.frequencies import TOTAL, Shares, cost_steps
+from rvqcodec.formats.entropy.frequencies import TOTAL, FrequenciesMinusOne, cost_steps
 from rvqcodec.formats.rvq.sections import crc32c
 
 WORD_BYTES = 4
@@ -28,11 +28,11 @@ STATE_WORDS = 2
 
 Frequencies = npt.NDArray[np.uint32]
 queue = constriction.stream.queue
-family = constriction.stream.model.Categorical(perfect=False)
+categorical = constriction.stream.model.Categorical(perfect=False)
 
 
 class Mode(enum.IntEnum):
-    """How a layer's codes are coded, the simpler ones first."""
+    """Entropy modes, simplest first (SPEC.md, section 6)."""
 
     RAW = 0
     STATIC = 1
@@ -42,14 +42,14 @@ class Mode(enum.IntEnum):
 
 @dataclass(frozen=True)
 class StaticTables:
-    """Integer frequencies of each layer's entries.
+    """Integer frequencies of the codes of each layer.
 
     Args:
-        id: Names the tables in a file's header: 16 hex digits.
-        frequencies: One array a layer, uint32 [codebook_size], each >= 1, sum 2^24; a matrix will do.
+        id: Identifies the tables in a file's header: 8 hex digits.
+        frequencies: For each layer, uint32 [codebook_size], each >= 1, sum 2^24; a matrix is accepted.
 
     Raises:
-        ModelError: The frequencies break a rule.
+        ModelError: The frequencies have another shape, type or sum.
     """
 
     id: str
@@ -66,18 +66,18 @@ class StaticTables:
                 raise ModelError("static entropy tables must sum to 2^24 in each layer")
 
     def fit(self, layer: int, codebook_size: int) -> bool:
-        """Tell whether there is a table for a layer, of that many entries."""
+        """Return whether there is a table of `codebook_size` entries for a layer."""
         return layer < len(self.frequencies) and len(self.frequencies[layer]) == codebook_size
 
     @functools.cached_property
     def models(self) -> list[Any]:
-        """The tables as constriction's models, one a layer."""
-        shares = [np.ascontiguousarray((row - 1).astype(np.float32)) for row in self.frequencies]
-        return [constriction.stream.model.Categorical(row, perfect=False) for row in shares]
+        """The tables as models of constriction, one per layer."""
+        frequencies_minus_one = [np.ascontiguousarray((row - 1).astype(np.float32)) for row in self.frequencies]
+        return [constriction.stream.model.Categorical(row, perfect=False) for row in frequencies_minus_one]
 
     @functools.cached_property
     def costs(self) -> list[npt.NDArray[np.int64]]:
-        """Ideal code lengths in 1/64 bit, rounded up, one array [codebook_size] a layer."""
+        """Ideal code lengths in 1/64 bit, rounded up, int64 [codebook_size] for each layer."""
         return [cost_steps(row) for row in self.frequencies]
 
 
@@ -87,16 +87,16 @@ def code_check(codes: Codes) -> int:
 
 
 def pack_bits(codes: Codes, codebook_size: int) -> bytes:
-    """Return codes [n] as a raw payload."""
+    """Return codes, uint16 [n], as a payload of mode 0."""
     shifts = np.arange(_width(codebook_size) - 1, -1, -1, dtype=np.uint16)
     return np.packbits((codes[:, None] >> shifts & 1).astype(np.uint8)).tobytes()
 
 
 def unpack_bits(payload: bytes, n_frames: int, codebook_size: int) -> Codes:
-    """Return the codes, uint16 [n_frames], of a raw payload.
+    """Return the codes, uint16 [n_frames], of a payload of mode 0.
 
     Raises:
-        DamageError: It has another length, doesn't end in zeros, or a code isn't in its codebook.
+        DamageError: Its length is wrong, its padding isn't 0, or a code is outside the codebook.
     """
     width = _width(codebook_size)
     if len(payload) != -(-n_frames * width // 8):
@@ -115,39 +115,41 @@ def _width(codebook_size: int) -> int:
 
 
 class PayloadWriter:
-    """Range-codes one layer of one stream."""
+    """Range encoder of one layer of one stream."""
 
     def __init__(self) -> None:
         self._encoder = queue.RangeEncoder()
 
-    def write(self, codes: Codes, shares: Shares) -> None:
-        """Code codes [n], each with its own frequencies less 1, float32 [n, codebook_size]."""
+    def write(self, codes: Codes, frequencies_minus_one: FrequenciesMinusOne) -> None:
+        """Encode codes, uint16 [n], each with its own frequencies minus one, float32 [n, codebook_size]."""
         if codes.size:
-            self._encoder.encode(np.ascontiguousarray(codes, np.int32), family, np.ascontiguousarray(shares))
+            self._encoder.encode(
+                np.ascontiguousarray(codes, np.int32), categorical, np.ascontiguousarray(frequencies_minus_one)
+            )
 
     def write_static(self, codes: Codes, model: Any) -> None:
-        """Code codes [n] with one model of `StaticTables`."""
+        """Encode codes, uint16 [n], with one of `StaticTables.models`."""
         self._encoder.encode(np.ascontiguousarray(codes, np.int32), model)
 
     def finish(self) -> bytes:
         """Return the shortest payload that decodes to the codes.
 
-        constriction seals a stream with whole words, 17 bits on average, of which 14 prove to be unnecessary.
+        constriction flushes whole words, 17 bits on average, of which about 14 are redundant.
         """
-        sealed: bytes = self._encoder.get_compressed().astype(">u4").tobytes()
+        flushed: bytes = self._encoder.get_compressed().astype(">u4").tobytes()
         n_words, (lower, size) = self._encoder.pos()
         n_bytes = WORD_BYTES * (n_words + STATE_WORDS)
-        inside = int.from_bytes(sealed, "big") << 8 * (n_bytes - len(sealed))
+        inside = int.from_bytes(flushed, "big") << 8 * (n_bytes - len(flushed))
         return shortest(inside - (inside - lower) % (1 << 64), size, n_bytes)
 
 
 def shortest(lower: int, size: int, n_bytes: int) -> bytes:
-    """Return the shortest value in a coder's final interval, of equals the lowest: high byte first, zeros implied at its end.
+    """Return the shortest value in a coder's final interval, the lowest of equal length: big-endian, trailing zero bytes implied.
 
     Args:
-        lower: Start of the interval, a number of `n_bytes` bytes.
-        size: Its size; any number in it decodes to the codes.
-        n_bytes: Bytes of the code space.
+        lower: Start of the interval, an integer of `n_bytes` bytes.
+        size: Of the interval; any value in it decodes to the same codes.
+        n_bytes: Bytes of the untruncated value.
     """
     n_dropped = (size.bit_length() - 1) // 8
     while n_dropped < n_bytes and -(-lower >> 8 * n_dropped + 8) << 8 * n_dropped + 8 < lower + size:
@@ -157,7 +159,7 @@ def shortest(lower: int, size: int, n_bytes: int) -> bytes:
 
 
 def words_of(payload: bytes) -> npt.NDArray[np.uint32]:
-    """Return a payload as words, with enough zeros after it for a decoder to start.
+    """Return a payload as 32-bit words, uint32, zero-padded so that a decoder can start.
 
     Raises:
         DamageError: It ends in a zero byte, which no encoder writes.
@@ -169,26 +171,28 @@ def words_of(payload: bytes) -> npt.NDArray[np.uint32]:
 
 
 class PayloadReader:
-    """Decodes one layer of one stream.
+    """Range decoder of one layer of one stream.
 
     Raises:
-        DamageError: The payload can't be what an encoder wrote. (Most damage shows only in the layer's check.)
+        DamageError: No encoder writes such a payload. (Most damage is detected only by the layer's check.)
     """
 
     def __init__(self, payload: bytes) -> None:
         self._decoder = queue.RangeDecoder(words_of(payload))
 
-    def read(self, shares: Shares) -> Codes:
-        """Return codes, uint16 [n], each coded with its own frequencies less 1, float32 [n, codebook_size]."""
-        return self._decode(family, shares) if len(shares) else np.zeros(0, np.uint16)
+    def read(self, frequencies_minus_one: FrequenciesMinusOne) -> Codes:
+        """Return codes, uint16 [n], each coded with its own frequencies minus one, float32 [n, codebook_size]."""
+        return (
+            self._decode(categorical, frequencies_minus_one) if len(frequencies_minus_one) else np.zeros(0, np.uint16)
+        )
 
     def read_static(self, n_frames: int, model: Any) -> Codes:
-        """Return codes, uint16 [n_frames], coded with one model of `StaticTables`."""
+        """Return codes, uint16 [n_frames], coded with one of `StaticTables.models`."""
         return self._decode(model, n_frames)
 
     def _decode(self, model: Any, amount: Any) -> Codes:
         try:
             codes: Codes = self._decoder.decode(model, amount).astype(np.uint16)
-        except AssertionError as error:  # how constriction 0.5 reports words that no encoder writes
+        except AssertionError as error:  # how constriction 0.5 reports impossible words
             raise DamageError("a payload is damaged") from error
         return codes

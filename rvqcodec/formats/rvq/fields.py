@@ -1,4 +1,4 @@
-"""Integers as bytes: little-endian fields and variable-length integers, read with every length checked."""
+"""Integer serialisation: little-endian fields, LEB128 and zigzag varints, with bounds-checked parsing."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ MAX_VARINT_BYTES = 9
 
 
 class Fields:
-    """Reads fields one after the other from the bytes of one piece of a file.
+    """Parses consecutive fields from bytes.
 
     Args:
         data: The bytes.
-        place: What they are, for messages: "chunk 3".
+        place: Names them in errors, such as "chunk 3".
     """
 
     def __init__(self, data: bytes, place: str) -> None:
@@ -43,10 +43,10 @@ class Fields:
         return self._limited(int.from_bytes(self.take(n_bytes), "little"), name, low, high)
 
     def varint(self, name: str, low: int = 0, high: int | None = None) -> int:
-        """Return an unsigned LEB128 integer within `low` .. `high`; only its shortest form is taken.
+        """Return an unsigned LEB128 integer within `low` .. `high`, which must be in its shortest form.
 
         Raises:
-            LimitError: It is outside, or longer than it needs to be.
+            LimitError: It is outside, or not in its shortest form.
             TruncatedError: The bytes end inside it.
         """
         value = 0
@@ -82,13 +82,13 @@ class Fields:
             raise LimitError(f"{self.place}: {name} is not UTF-8") from error
 
     def finish(self) -> None:
-        """Insist that every byte was read.
+        """Check that every byte was read.
 
         Raises:
-            LimitError: Bytes are left over.
+            LimitError: There are trailing bytes.
         """
         if self.position != len(self.data):
-            raise LimitError(f"{self.place} is {len(self.data) - self.position} bytes longer than what it holds")
+            raise LimitError(f"{self.place} is {len(self.data) - self.position} bytes longer than its contents")
 
     def _limited(self, value: int, name: str, low: int, high: int | None) -> int:
         if value < low or (high is not None and value > high):
@@ -97,7 +97,7 @@ class Fields:
 
 
 def pack_varint(value: int) -> bytes:
-    """Return an integer >= 0 as LEB128: seven bits a byte, low bits first, the top bit set on all but the last."""
+    """Return an integer >= 0 as LEB128: seven bits a byte, low bits first, the top bit set in all bytes but the last."""
     packed = bytearray()
     while value >= 0x80:
         packed.append(value & 0x7F | 0x80)

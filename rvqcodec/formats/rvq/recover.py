@@ -1,4 +1,4 @@
-"""Saves what is intact in a damaged or truncated .rvq file."""
+"""Error recovery: resynchronises in a damaged or truncated .rvq file and rewrites its intact chunks and layers."""
 
 from __future__ import annotations
 
@@ -10,16 +10,9 @@ from typing import BinaryIO
 
 from rvqcodec.errors import DamageError, FormatError
 from rvqcodec.formats.entropy.layers import Tables
-from rvqcodec.formats.rvq.chunk import (
-    ChunkHead,
-    decode_codes,
-    lost_chunk,
-    max_head_bytes,
-    min_head_bytes,
-    pack_head,
-    unpack_head,
-)
+from rvqcodec.formats.rvq.chunk import decode_codes, lost_chunk
 from rvqcodec.formats.rvq.fields import pack_varint
+from rvqcodec.formats.rvq.head import ChunkHead, max_head_bytes, min_head_bytes, pack_head, unpack_head
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.sections import (
     CODE,
@@ -39,19 +32,20 @@ from rvqcodec.formats.rvq.sections import (
     read_section,
     unpack_frame,
 )
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.formats.rvq.tail import End, unpack_end, unpack_metadata, unpack_tags
+from rvqcodec.formats.rvq.writer import RvqWriter
 
-EXPANSION = 8
-"""How many times larger than what was read the lost chunks may become that are written in its place."""
-PATIENCE_BYTES = 1 << 20
-"""Bytes that may be looked at in vain, byte by byte, before the scan takes larger steps: a second of work."""
-LANDMARK = re.compile(rb"CODE|tags|chan|covr|meta|srce|END\.")
+MAX_EXPANSION = 8
+"""Limit on the size of the lost chunks that are written, relative to the bytes read."""
+BYTEWISE_SCAN_BYTES = 1 << 20
+"""Bytes that may be examined unsuccessfully in steps of one byte before the scan takes larger steps: about a second of work."""
+SYNC_WORD = re.compile(rb"CODE|tags|chan|covr|meta|srce|END\.")
 
 
 @dataclass(frozen=True, slots=True)
 class Loss:
-    """One chunk that isn't whole any more: its number, its time in seconds, and the layers that were kept."""
+    """A chunk that lost layers: its number, its time range in seconds, and the layers kept."""
 
     number: int
     start_s: float
@@ -60,8 +54,11 @@ class Loss:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Found:
-    """A chunk whose head is intact; its section, of `n_bytes`, may be damaged or cut."""
+class FoundChunk:
+    """A chunk whose head is intact; its section, of `n_bytes` bytes, may be damaged or truncated.
+
+    `payload` is that of the section, `start` the offset of the first layer payload in it, `intact` whether the section's CRC matches.
+    """
 
     head: ChunkHead
     payload: bytes
@@ -72,9 +69,13 @@ class Found:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recovery:
-    """What was saved: chunks in all, those that lost something, and whether the end was known.
+    """The result of a recovery.
 
-    `n_bytes` and `n_samples` are those of the file that was written.
+    Args:
+        n_chunks: Chunks of the file.
+        losses: Chunks that lost layers.
+        end_known: Whether the end section was intact, so that the file's length is known.
+        n_bytes, n_samples: Of the file that was written.
     """
 
     n_chunks: int
@@ -85,31 +86,31 @@ class Recovery:
 
 
 def recover(data: bytes, target: BinaryIO, tables: Tables) -> Recovery:
-    """Write a whole, valid file with what is intact in a damaged one.
+    """Write a valid file with the intact parts of a damaged one.
 
-    A damaged chunk keeps the layers below the damage, or none of codes that aren't scalable; a lost one becomes silence of the same
-    length; a cut tail ends the file.
+    A damaged chunk keeps the layers below the damage (none if the codes aren't scalable); a lost chunk becomes silence of the same
+    length; a truncated file ends early.
 
     Args:
         data: The damaged file: bytes, or a memory map.
-        target: Where to write.
-        tables: What entropy modes know; it tells which layers of a damaged chunk hold.
+        target: The output.
+        tables: Entropy tables and network, with which the layers of a damaged chunk are verified.
 
     Raises:
-        FormatError: The header is damaged, or no chunk can be saved.
-        ModelError: The tables that the file uses aren't at hand.
+        FormatError: The header is damaged, or no chunk is intact.
+        ModelError: The file uses entropy tables that are missing.
     """
     reader = RvqReader(io.BytesIO(data[: 1 << 12]))
     header = reader.header
     chunks, optional, end = _scan(data, reader.first_chunk, header)
     n_chunks, n_samples = _extent(chunks, end, header)
     if not chunks and (end is None or end.n_chunks):
-        raise DamageError("nothing in the file can be recovered: no chunk's head is intact")
+        raise DamageError("nothing can be recovered: no chunk's head is intact")
     writer = RvqWriter(target, header)
     losses = []
     for number in range(n_chunks):
         n_kept = _write_chunk(writer, number, chunks.get(number), n_samples, tables)
-        if n_kept < header.signal.n_layers and not _was_so(chunks.get(number), n_kept):
+        if n_kept < header.signal.n_layers and not _had_layers(chunks.get(number), n_kept):
             losses.append(Loss(number, number * header.chunk_s, (number + 1) * header.chunk_s, n_kept))
     tags = unpack_tags(optional.pop(TAGS)) if TAGS in optional else {}
     writer.finish(tags, None, optional)
@@ -122,12 +123,12 @@ def recover(data: bytes, target: BinaryIO, tables: Tables) -> Recovery:
     )
 
 
-def _was_so(found: Found | None, n_kept: int) -> bool:
+def _had_layers(found: FoundChunk | None, n_kept: int) -> bool:
     return found is not None and found.head.n_layers == n_kept
 
 
-def _write_chunk(writer: RvqWriter, number: int, found: Found | None, n_samples: int, tables: Tables) -> int:
-    """Write what is left of one chunk and return how many of its layers that is."""
+def _write_chunk(writer: RvqWriter, number: int, found: FoundChunk | None, n_samples: int, tables: Tables) -> int:
+    """Write the intact layers of one chunk and return their number."""
     header = writer.header
     covered = min(n_samples, header.chunk_start(number + 1)) - header.chunk_start(number)
     if found is not None and found.head.n_samples == covered:
@@ -145,42 +146,39 @@ def _write_chunk(writer: RvqWriter, number: int, found: Found | None, n_samples:
     return 0
 
 
-def _extent(chunks: dict[int, Found], end: End | None, header: Header) -> tuple[int, int]:
-    """Return how many chunks and source samples the file has, from its end or else from its last chunk."""
+def _extent(chunks: dict[int, FoundChunk], end: End | None, header: Header) -> tuple[int, int]:
+    """Return the number of chunks and of source samples, from the end section or else from the last chunk."""
     if end is not None:
         return end.n_chunks, end.n_samples
     last = max(chunks, default=-1)
     return last + 1, header.chunk_start(last) + chunks[last].head.n_samples if chunks else 0
 
 
-def _scan(data: bytes, start: int, header: Header) -> tuple[dict[int, Found], dict[bytes, bytes], End | None]:
-    """Walk through the sections; after damage, go on at the next section that can be made out.
+def _scan(data: bytes, start: int, header: Header) -> tuple[dict[int, FoundChunk], dict[bytes, bytes], End | None]:
+    """Scan the sections; after damage, resume at the next recognisable one.
 
     Returns:
         The chunks by number, the payloads of the optional sections by type, and the end section.
     """
-    chunks: dict[int, Found] = {}
+    chunks: dict[int, FoundChunk] = {}
     optional: dict[bytes, bytes] = {}
     end: End | None = None
     last = -1
     for position, piece in _pieces(data, start, header):
-        if isinstance(piece, Found):
+        if isinstance(piece, FoundChunk):
             if piece.head.number > last and _can_precede(position, piece.head.number, header):
                 last = piece.head.number
                 chunks[last] = piece
         elif piece.kind in OPTIONAL and piece.kind != SOURCE and _readable(piece):
             optional[piece.kind] = piece.payload
-        elif piece.kind == END and (end := _believable(piece, last, position, header)):
+        elif piece.kind == END and (end := _plausible_end(piece, last, position, header)):
             break
     return chunks, optional, end
 
 
 def _can_precede(position: int, n_chunks: int, header: Header) -> bool:
-    """Tell whether so many chunks can stand before `position`, give or take what was cut out.
-
-    So a small file can't grow to a huge one.
-    """
-    return n_chunks * (MIN_FRAME_BYTES + min_head_bytes(header)) <= EXPANSION * position
+    """Return whether `n_chunks` chunks may precede `position`, up to `MAX_EXPANSION`, so that a small file can't grow into a huge one."""
+    return n_chunks * (MIN_FRAME_BYTES + min_head_bytes(header)) <= MAX_EXPANSION * position
 
 
 def _readable(section: Section) -> bool:
@@ -194,8 +192,8 @@ def _readable(section: Section) -> bool:
     return True
 
 
-def _believable(section: Section, last: int, position: int, header: Header) -> End | None:
-    """Return the end section if it fits the chunks and the file's size."""
+def _plausible_end(section: Section, last: int, position: int, header: Header) -> End | None:
+    """Return the end section if it is consistent with the chunks and the file's size."""
     try:
         end = unpack_end(section.payload)
     except FormatError:
@@ -204,33 +202,33 @@ def _believable(section: Section, last: int, position: int, header: Header) -> E
     return end if fits and header.spans(end.n_chunks, end.n_samples) else None
 
 
-def _pieces(data: bytes, position: int, header: Header) -> Iterator[tuple[int, Found | Section]]:
-    """Yield what can be made out, and where.
+def _pieces(data: bytes, position: int, header: Header) -> Iterator[tuple[int, FoundChunk | Section]]:
+    """Yield the chunks and intact sections, each with its offset.
 
-    After damage the next landmark is tried, and the next; what is looked at in vain is added up, so that a file made of
-    landmarks takes no time that grows faster than its size.
+    After damage each following sync word is tried. Bytes examined unsuccessfully are counted, so that a file made of sync words
+    takes time linear in its size.
     """
-    n_vain = 0
+    n_failed = 0
     while position < len(data):
         piece, n_bytes = _piece(data, position, header)
         if piece is not None:
             yield position, piece
-            if not _ran_over(data, position + n_bytes, piece) or n_vain + n_bytes > PATIENCE_BYTES:
+            if not _overruns(data, position + n_bytes, piece) or n_failed + n_bytes > BYTEWISE_SCAN_BYTES:
                 position += n_bytes
                 continue
-        n_vain += n_bytes
-        step = 1 if n_vain < PATIENCE_BYTES else n_bytes
-        landmark = LANDMARK.search(data, position + step)
-        position = landmark.start() if landmark else len(data)
+        n_failed += n_bytes
+        step = 1 if n_failed < BYTEWISE_SCAN_BYTES else n_bytes
+        sync_word = SYNC_WORD.search(data, position + step)
+        position = sync_word.start() if sync_word else len(data)
 
 
-def _ran_over(data: bytes, end: int, piece: Found | Section) -> bool:
-    """Tell whether bytes were cut out of a damaged chunk, so that what follows it begins before its `end`."""
-    return isinstance(piece, Found) and not piece.intact and LANDMARK.match(data, end) is None
+def _overruns(data: bytes, end: int, piece: FoundChunk | Section) -> bool:
+    """Return whether bytes are missing from a damaged chunk, so that the next section begins before its `end`."""
+    return isinstance(piece, FoundChunk) and not piece.intact and SYNC_WORD.match(data, end) is None
 
 
-def _piece(data: bytes, position: int, header: Header) -> tuple[Found | Section | None, int]:
-    """Return the chunk or the intact section at `position` and its size; or None and how much was looked at."""
+def _piece(data: bytes, position: int, header: Header) -> tuple[FoundChunk | Section | None, int]:
+    """Return the chunk or the intact section at `position` and its size; or None and the number of bytes examined."""
     head = bytes(data[position : position + TYPE_BYTES + MAX_LENGTH_BYTES])
     if head[:TYPE_BYTES] == CODE:
         try:
@@ -252,8 +250,8 @@ def _piece(data: bytes, position: int, header: Header) -> tuple[Found | Section 
     return section if section is not None and section.intact else None, n_bytes
 
 
-def _chunk(data: bytes, position: int, header: Header) -> Found:
-    """Return the chunk at `position`; where its payload starts is tried, since the length before it may be damaged."""
+def _chunk(data: bytes, position: int, header: Header) -> FoundChunk:
+    """Return the chunk at `position`; the section's length is derived from the head, since the length field may be damaged."""
     body, head, start = _head(data, position + TYPE_BYTES, header)
     length = start + head.n_payload_bytes
     payload = data[body : body + length]
@@ -261,11 +259,11 @@ def _chunk(data: bytes, position: int, header: Header) -> Found:
     check = int.from_bytes(data[body + length : body + length + CRC_BYTES], "little")
     intact = len(payload) == length and crc32c(frame, payload) == check
     n_bytes = body + length + CRC_BYTES - position
-    return Found(head=head, payload=payload, start=start, n_bytes=n_bytes, intact=intact)
+    return FoundChunk(head=head, payload=payload, start=start, n_bytes=n_bytes, intact=intact)
 
 
 def _head(data: bytes, position: int, header: Header) -> tuple[int, ChunkHead, int]:
-    """Return where a chunk's payload starts, its head, and where in the payload that ends; the length stands before, at `position`."""
+    """Return the offset of a chunk's payload, its head, and the size of the head; the section's length field is at `position`."""
     for n_bytes in range(1, MAX_LENGTH_BYTES):
         body = position + n_bytes
         try:

@@ -1,4 +1,4 @@
-"""Sections: the framing of everything in an .rvq file after its signature."""
+"""Section framing: type, length, payload and CRC-32C of everything after the signature (SPEC.md, section 1)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_LENGTH_BYTES = 4
 HEAD, CODE, END = b"HEAD", b"CODE", b"END."
 TAGS, CHANNELS, COVER, METADATA, SOURCE = b"tags", b"chan", b"covr", b"meta", b"srce"
 OPTIONAL = (TAGS, CHANNELS, COVER, METADATA, SOURCE)
-"""The optional sections that are known, in the order in which they are written."""
+"""The known optional sections, in the order in which they are written."""
 LIMITS = {
     HEAD: 1 << 10,
     TAGS: 1 << 17,
@@ -31,7 +31,7 @@ LIMITS = {
 
 
 class Section(NamedTuple):
-    """One section: its type, its payload, and whether its CRC-32C held."""
+    """One section: its type, its payload, and whether its CRC-32C matches."""
 
     kind: bytes
     payload: bytes
@@ -44,7 +44,7 @@ class Section(NamedTuple):
 
 
 def crc32c(*parts: bytes) -> int:
-    """Return the CRC-32C (Castagnoli) of the parts one after the other."""
+    """Return the CRC-32C (Castagnoli) of the concatenated parts."""
     value = 0
     for part in parts:
         value = google_crc32c.extend(value, part)
@@ -52,7 +52,7 @@ def crc32c(*parts: bytes) -> int:
 
 
 def frame_bytes(length: int) -> int:
-    """Return how many bytes a section has besides a payload of `length` bytes."""
+    """Return the overhead of a section with a payload of `length` bytes."""
     return TYPE_BYTES + len(pack_varint(length)) + CRC_BYTES
 
 
@@ -60,10 +60,10 @@ def pack_section(kind: bytes, payload: bytes) -> bytes:
     """Return a section: type, length, payload, and the CRC-32C over all three.
 
     Raises:
-        ValueError: The payload is larger than a section of this type may be.
+        ValueError: The payload exceeds the limit of its section type.
     """
     if len(payload) > LIMITS.get(kind, MAX_SECTION_BYTES):
-        raise ValueError(f"a section {kind.decode()} of {len(payload)} bytes is larger than it may be")
+        raise ValueError(f"a section {kind.decode()} of {len(payload)} bytes exceeds its limit")
     head = kind + pack_varint(len(payload))
     return head + payload + crc32c(head, payload).to_bytes(CRC_BYTES, "little")
 
@@ -72,20 +72,20 @@ def read_signature(file: BinaryIO) -> None:
     """Read the eight bytes that every .rvq file starts with.
 
     Raises:
-        NotRvqError: They are others.
+        NotRvqError: They differ.
     """
     found = _read(file, len(SIGNATURE))
     if found != SIGNATURE:
         damaged = found[1:4] == b"RVQ" or found.replace(b"\n", b"\r\n")[:6] == SIGNATURE[:6]
-        hint = "it was perhaps transferred as text" if damaged else ""
+        hint = "it may have been transferred in text mode" if damaged else ""
         raise NotRvqError("not an .rvq file" if found else "the file is empty, not an .rvq file", hint)
 
 
 def read_section(file: BinaryIO) -> Section | None:
-    """Read the next section, or return None at the end of the file. A failed CRC is told, not raised.
+    """Read the next section, or return None at the end of the file. A CRC mismatch is reported in the result.
 
     Raises:
-        LimitError: The section's type isn't one, or its length is past its limit.
+        LimitError: The section's type is invalid, or its length exceeds its limit.
         TruncatedError: The file ends inside it.
     """
     head = _read(file, TYPE_BYTES + 1)
@@ -102,10 +102,10 @@ def read_section(file: BinaryIO) -> Section | None:
 
 
 def unpack_frame(head: bytes) -> tuple[bytes, int]:
-    """Return a section's type and the length of its payload from its first bytes, checked before the payload is read.
+    """Parse a section's type and the length of its payload, checked before any memory is allocated for it.
 
     Raises:
-        LimitError: The type isn't four letters, digits or full stops, or the length is past its limit.
+        LimitError: The type isn't four letters, digits or full stops, or the length exceeds its limit.
         TruncatedError: The bytes end early.
     """
     fields = Fields(head, "a section's frame")
@@ -114,12 +114,12 @@ def unpack_frame(head: bytes) -> tuple[bytes, int]:
         raise LimitError("a section's type is not text: the file is damaged")
     length = fields.varint("length")
     if length > LIMITS.get(kind, MAX_SECTION_BYTES):
-        raise LimitError(f"a section {kind.decode()} claims {length} bytes, more than it may have")
+        raise LimitError(f"a section {kind.decode()} claims {length} bytes, more than its limit")
     return kind, length
 
 
 def _read(file: BinaryIO, n_bytes: int) -> bytes:
-    """Return the next `n_bytes` bytes, fewer only at the end: an unbuffered pipe gives them in parts."""
+    """Return the next `n_bytes` bytes, fewer only at the end: an unbuffered pipe returns partial reads."""
     data: bytes = file.read(n_bytes)
     while 0 < len(data) < n_bytes and (more := file.read(n_bytes - len(data))):
         data += more
@@ -127,16 +127,16 @@ def _read(file: BinaryIO, n_bytes: int) -> bytes:
 
 
 def is_optional(kind: bytes) -> bool:
-    """Tell whether a reader that doesn't know this type skips it: its first character is a lower-case letter."""
+    """Return whether readers skip a section of this type if it is unknown: its first character is a lower-case letter."""
     return kind[:1].islower()
 
 
 def intact(section: Section, place: str) -> bytes:
-    """Return a section's payload.
+    """Return a section's payload after checking its CRC; `place` names it in the error.
 
     Raises:
-        DamageError: Its CRC failed.
+        DamageError: Its CRC-32C doesn't match.
     """
     if not section.intact:
-        raise DamageError(f"{place} is damaged: its CRC-32C doesn't hold")
+        raise DamageError(f"{place} is damaged: its CRC-32C doesn't match")
     return section.payload

@@ -1,18 +1,19 @@
-"""Whole .rvq files: written front to back without seeking, read front to back or by the index."""
+"""Reads .rvq files: sequentially, as from a pipe, or by random access through the index."""
 
 from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import BinaryIO
 
 from rvqcodec.encoded import CodedBlock, Codes
 from rvqcodec.errors import DamageError, FormatError, LimitError, ModelError, TruncatedError, VersionError
-from rvqcodec.formats.entropy.layers import NOTHING, Tables
-from rvqcodec.formats.rvq.chunk import ChunkHead, check_lengths, decode_codes, pack_chunk, unpack_blocks, unpack_head
-from rvqcodec.formats.rvq.header import Header, pack_header, unpack_header
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables
+from rvqcodec.formats.rvq.chunk import decode_codes, unpack_blocks
+from rvqcodec.formats.rvq.head import ChunkHead, check_lengths, unpack_head
+from rvqcodec.formats.rvq.header import unpack_header
 from rvqcodec.formats.rvq.sections import (
     CODE,
     END,
@@ -27,7 +28,6 @@ from rvqcodec.formats.rvq.sections import (
     Section,
     intact,
     is_optional,
-    pack_section,
     read_section,
     read_signature,
 )
@@ -37,9 +37,6 @@ from rvqcodec.formats.rvq.tail import (
     Source,
     Tally,
     end_section_bytes,
-    pack_end,
-    pack_source,
-    pack_tags,
     unpack_end,
     unpack_metadata,
     unpack_source,
@@ -52,13 +49,14 @@ RECOVER_HINT = "`rvq recover` writes a whole file with what is intact"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tail:
-    """What stands after the chunks.
+    """The sections after the chunks.
 
-    end: The end section.
-    n_end_bytes: Its size.
-    sizes: Bytes of all chunks' sections.
-    tags, source: From the sections of these names.
-    extras: The other known optional sections (chan, covr, meta) by type, as they are.
+    Args:
+        end: The end section.
+        n_end_bytes: Its size.
+        sizes: Bytes of each chunk's section.
+        tags, source: Contents of the sections `tags` and `srce`.
+        extras: Payloads of the other known optional sections (chan, covr, meta), by type.
     """
 
     end: End
@@ -71,80 +69,26 @@ class Tail:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackedChunk:
-    """A chunk whose checks held but whose payloads weren't decoded."""
+    """A chunk whose checks match, not yet entropy-decoded: its head, its section payload, and the offset of the first layer payload."""
 
     head: ChunkHead
     payload: bytes
     start: int
 
 
-class RvqWriter:
-    """Writes an .rvq file, chunk by chunk, to a file or a pipe.
-
-    Args:
-        file: Where to; the header is written at once.
-        header: What the file is.
-    """
-
-    def __init__(self, file: BinaryIO, header: Header) -> None:
-        self.file = file
-        self.header = header
-        self.tally = Tally()
-        self.n_bytes = 0
-        self._write(SIGNATURE + pack_section(HEAD, pack_header(header)))
-
-    def write_blocks(self, blocks: Sequence[CodedBlock], n_samples: int, tables: Tables, entropy: str) -> None:
-        """Code and write the next chunk.
-
-        Args:
-            blocks: Its blocks: as many as a chunk has, fewer only in the last.
-            n_samples: Source samples that they cover.
-            tables: What entropy modes know.
-            entropy: A mode's name, or "auto".
-        """
-        payload = pack_chunk(self.header, len(self.tally.sizes), blocks, n_samples, tables, entropy)
-        self.write_payload(payload, unpack_head(payload, self.header)[0])
-
-    def write_payload(self, payload: bytes, head: ChunkHead) -> None:
-        """Write the next chunk as it is already packed."""
-        section = pack_section(CODE, payload)
-        self.tally.add(head.n_samples, head.entries, len(section))
-        self._write(section)
-
-    def finish(
-        self, tags: Mapping[str, str], source: Source | None, extras: Mapping[bytes, bytes] | None = None
-    ) -> None:
-        """Write what stands after the chunks.
-
-        Args:
-            tags: Title, artist and the like.
-            source: Where the audio came from.
-            extras: Payloads of the sections chan, covr and meta, by type.
-
-        Raises:
-            ValueError: A section is larger than it may be.
-        """
-        payloads = dict(extras or {})
-        if tags:
-            payloads[TAGS] = pack_tags(tags)
-        if source is not None:
-            payloads[SOURCE] = pack_source(source)
-        optional = b"".join(pack_section(kind, payloads[kind]) for kind in OPTIONAL if kind in payloads)
-        self._write(optional + pack_section(END, pack_end(self.tally.end(len(optional)))))
-
-    def _write(self, data: bytes) -> None:
-        self.file.write(data)
-        self.n_bytes += len(data)
-
-
 class RvqReader:
     """Reads an .rvq file; the header is read at once.
 
     Args:
-        file: Where from: a file, or a pipe that may still grow.
+        file: A file, or a pipe that may still grow.
 
     Raises:
-        FormatError: The signature or the header isn't whole.
+        FormatError: The signature or the header is damaged or truncated.
+
+    Attributes:
+        header: The file's header.
+        first_chunk: Offset of the first chunk in the file.
+        tail: The sections after the chunks, once `chunks()` is exhausted.
     """
 
     def __init__(self, file: BinaryIO) -> None:
@@ -159,11 +103,11 @@ class RvqReader:
         self.first_chunk = len(SIGNATURE) + section.n_bytes
         self.tail: Tail | None = None
 
-    def chunks(self, tables: Tables = NOTHING) -> Iterator[PackedChunk]:
-        """Yield all chunks in order, and set `tail`; every check of the file is made on the way.
+    def chunks(self, tables: Tables = EMPTY_TABLES) -> Iterator[PackedChunk]:
+        """Yield all chunks in order and set `tail`, verifying every checksum and count of the file.
 
         Args:
-            tables: Only for the message when a chunk is damaged: they tell in which layer.
+            tables: Entropy tables and network, used only to name the damaged layer in an error.
 
         Raises:
             FormatError: The file is damaged or truncated.
@@ -177,18 +121,18 @@ class RvqReader:
                 raise LimitError(f"chunk {len(tally.sizes) - 1} is not the last and covers less than a whole chunk")
             tally.add(chunk.head.n_samples, chunk.head.entries, section.n_bytes)
             if any(self._short_of(head, tally.n_samples) for head in before):
-                raise DamageError(f"{self.place(len(tally.sizes) - 1)} follows blocks that end early", RECOVER_HINT)
+                raise DamageError(f"{self.describe(len(tally.sizes) - 1)} follows blocks that end early", RECOVER_HINT)
             before = [*before[-1:], chunk.head]
             yield chunk
             section = self._next(tally)
         self.tail = self._read_tail(section, tally)
 
     def blocks(self, tables: Tables) -> Iterator[CodedBlock]:
-        """Yield all blocks in order, decoded, and set `tail`.
+        """Yield all blocks in order, entropy-decoded, and set `tail`.
 
         Raises:
             FormatError: The file is damaged or truncated.
-            ModelError: The file uses tables that aren't at hand.
+            ModelError: The file uses entropy tables that are missing.
         """
         for chunk in self.chunks(tables):
             yield from self.decoded_blocks(chunk, tables)
@@ -197,8 +141,8 @@ class RvqReader:
         """Yield the blocks of one chunk.
 
         Raises:
-            DamageError: A layer's check doesn't hold: damage, or other tables than the file's.
-            ModelError: The file uses tables that aren't at hand.
+            DamageError: A layer's check doesn't match: damage, or tables other than the file's.
+            ModelError: The file uses entropy tables that are missing.
         """
         return unpack_blocks(chunk.head, self.codes(chunk, tables))
 
@@ -206,20 +150,20 @@ class RvqReader:
         """Return one chunk's codes, uint16 [streams, layers, frames].
 
         Raises:
-            DamageError: A layer's check doesn't hold.
-            ModelError: The file uses tables that aren't at hand.
+            DamageError: A layer's check doesn't match.
+            ModelError: The file uses entropy tables that are missing.
         """
         codes, n_intact = decode_codes(chunk.payload, chunk.start, chunk.head, self.header, tables)
         if n_intact < chunk.head.n_layers:
-            raise DamageError(f"{self.place(chunk.head.number)} is damaged in layer {n_intact + 1}", RECOVER_HINT)
+            raise DamageError(f"{self.describe(chunk.head.number)} is damaged in layer {n_intact + 1}", RECOVER_HINT)
         return codes
 
     def read_tail(self) -> Tail:
-        """Read what stands after the chunks, from the end of a file that can seek.
+        """Read the sections after the chunks of a seekable file, from its end.
 
         Raises:
-            TruncatedError: The file doesn't end with an end section.
-            FormatError: The tail is damaged.
+            TruncatedError: The file doesn't end with an intact end section.
+            FormatError: The sections after the chunks are damaged.
         """
         size = self.file.seek(0, os.SEEK_END)
         end, n_end_bytes = self._last_section(size)
@@ -236,7 +180,7 @@ class RvqReader:
         return replace(found, end=end, n_end_bytes=n_end_bytes, sizes=sizes)
 
     def _last_section(self, size: int) -> tuple[End, int]:
-        """Return the end section of a file of `size` bytes, found from its end, and its size."""
+        """Locate the end section of a file of `size` bytes from its end; return it and its size."""
         try:
             self.file.seek(max(self.first_chunk, size - MAX_BACKWARD_BYTES))
             n_bytes = end_section_bytes(self.file.read(MAX_BACKWARD_BYTES))
@@ -251,7 +195,7 @@ class RvqReader:
             raise TruncatedError("the file doesn't end with an intact end section", RECOVER_HINT) from error
 
     def seek_chunks(self, tail: Tail, first: int, tables: Tables) -> Iterator[PackedChunk]:
-        """Yield the chunks from number `first` on, of a file that can seek, and read no other.
+        """Yield the chunks of a seekable file from index `first` on, without reading those before.
 
         Raises:
             FormatError: One of them is damaged.
@@ -261,16 +205,16 @@ class RvqReader:
             self.file.seek(offsets[number])
             section = read_section(self.file)
             if section is None or section.kind != CODE or section.n_bytes != tail.sizes[number]:
-                raise DamageError(f"{self.place(number)} is not where the index says", RECOVER_HINT)
+                raise DamageError(f"{self.describe(number)} isn't where the index says", RECOVER_HINT)
             chunk = self._unpack(section, number, tables)
             end = min(tail.end.n_samples, self.header.chunk_start(number + 1))
             covers = self.header.chunk_start(number) + chunk.head.n_samples == end
             if not covers or self._short_of(chunk.head, tail.end.n_samples):
-                raise DamageError(f"{self.place(number)} doesn't cover what the end section says", RECOVER_HINT)
+                raise DamageError(f"{self.describe(number)} doesn't cover what the end section says", RECOVER_HINT)
             yield chunk
 
     def rewind(self) -> None:
-        """Go back to the first chunk, in a file that can seek."""
+        """Seek to the first chunk, where the file is seekable."""
         if self.file.seekable():
             self.file.seek(self.first_chunk)
 
@@ -278,8 +222,8 @@ class RvqReader:
         """Return the file's size in bytes."""
         return self.first_chunk + sum(tail.sizes) + tail.end.n_optional_bytes + tail.n_end_bytes
 
-    def place(self, number: int) -> str:
-        """Return how messages name a chunk: its number and its time."""
+    def describe(self, number: int) -> str:
+        """Return a chunk's number and time range, for messages."""
         start = number * self.header.chunk_s
         return f"chunk {number} ({format_time(start)} to {format_time(start + self.header.chunk_s)})"
 
@@ -290,7 +234,9 @@ class RvqReader:
         except TruncatedError as error:
             raise TruncatedError(f"the file is cut off after {after}", RECOVER_HINT) from error
         except FormatError as error:
-            raise DamageError(f"{self.place(len(tally.sizes))} or what follows it is damaged", RECOVER_HINT) from error
+            raise DamageError(
+                f"{self.describe(len(tally.sizes))} or what follows it is damaged", RECOVER_HINT
+            ) from error
         if section is None:
             raise TruncatedError(f"the file is cut off after {after}: its end section is missing", RECOVER_HINT)
         return section
@@ -299,12 +245,12 @@ class RvqReader:
         try:
             head, start = unpack_head(section.payload, self.header)
         except FormatError as error:
-            raise type(error)(f"{self.place(number)} is damaged: {error.message}", RECOVER_HINT) from error
+            raise type(error)(f"{self.describe(number)} is damaged: {error.message}", RECOVER_HINT) from error
         if head.number != number:
-            raise DamageError(f"chunk {number} is missing: chunk {head.number} stands in its place", RECOVER_HINT)
+            raise DamageError(f"chunk {number} is missing: found chunk {head.number} instead", RECOVER_HINT)
         if not section.intact:
             raise DamageError(
-                f"{self.place(number)} is damaged{self._layer(section, head, start, tables)}", RECOVER_HINT
+                f"{self.describe(number)} is damaged{self._layer(section, head, start, tables)}", RECOVER_HINT
             )
         check_lengths(section.payload, start, head)
         return PackedChunk(head=head, payload=section.payload, start=start)
@@ -312,24 +258,24 @@ class RvqReader:
     def _layer(self, section: Section, head: ChunkHead, start: int, tables: Tables) -> str:
         try:
             n_intact = decode_codes(section.payload, start, head, self.header, tables)[1]
-        except ModelError:  # without the tables, the layer can't be told
+        except ModelError:  # without the tables the damaged layer is unknown
             return ""
         return f" in layer {n_intact + 1}" if n_intact < head.n_layers else ""
 
     def _short_of(self, head: ChunkHead, n_samples: int) -> bool:
-        """Tell whether a block has fewer frames than it has in a file of `n_samples` source samples."""
+        """Return whether a block has fewer frames than the grid requires in a file of `n_samples` source samples."""
         signal, first = self.header.signal, head.number * self.header.chunk_blocks
         blocks = enumerate(head.block_frames, first)
         return bool(signal.overlap) and any(n < signal.frames_of_block(block, n_samples) for block, n in blocks)
 
     def _optional(self, section: Section | None) -> tuple[Tail, Section | None]:
-        """Read the optional sections, from `section` or the file on; return them, their size as the end, and the next section."""
+        """Read the optional sections, starting with `section` or the next one; return them, and the section that follows them."""
         payloads: dict[bytes, bytes] = {}
         n_optional = 0
         section = section or read_section(self.file)
         while section is not None and is_optional(section.kind):
             if section.kind in payloads.keys() & LIMITS.keys():
-                raise DamageError(f"the section {section.kind.decode()} stands in the file twice", RECOVER_HINT)
+                raise DamageError(f"the section {section.kind.decode()} occurs twice", RECOVER_HINT)
             payloads[section.kind] = intact(section, f"the section {section.kind.decode()}")
             n_optional += section.n_bytes
             section = read_section(self.file)
@@ -350,14 +296,14 @@ class RvqReader:
         if last is None:
             raise TruncatedError("the file ends before its end section", RECOVER_HINT)
         if last.kind in (HEAD, CODE):
-            raise DamageError(f"a section {last.kind.decode()} stands where the end section should", RECOVER_HINT)
+            raise DamageError(f"found a section {last.kind.decode()} instead of the end section", RECOVER_HINT)
         if last.kind != END:
             raise VersionError(
-                f"the file has a section {last.kind.decode()} that this version doesn't know", "upgrade rvqcodec"
+                f"the file has a section {last.kind.decode()} that is unknown to this version", "upgrade rvqcodec"
             )
         end = unpack_end(intact(last, "the end section"))
         if end != tally.end(tail.end.n_optional_bytes):
             raise DamageError("the end section contradicts the chunks", RECOVER_HINT)
         if self.file.read(1):
-            raise LimitError("there are bytes after the end section", RECOVER_HINT)
+            raise LimitError("trailing bytes after the end section", RECOVER_HINT)
         return replace(tail, end=end, n_end_bytes=last.n_bytes, sizes=tally.sizes)

@@ -1,4 +1,4 @@
-"""What stands after the chunks: tags, metadata, provenance, and the end section with its index."""
+"""The sections after the chunks: tags, metadata, provenance, and the end section with its index (SPEC.md, sections 7 and 8)."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from rvqcodec.errors import LimitError, TruncatedError
-from rvqcodec.formats.rvq.chunk import MAX_CHUNKS, Entry
 from rvqcodec.formats.rvq.fields import MAX_VARINT_BYTES, Fields, pack_signed, pack_varint
+from rvqcodec.formats.rvq.head import MAX_CHUNKS, Entry
 from rvqcodec.formats.rvq.sections import (
     CRC_BYTES,
     END,
@@ -28,12 +28,13 @@ METADATA_KIND_BYTES = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """What a file was made from and how, so that a resumed run can tell whether it is up to date.
+    """Provenance: the input of a file and how it was encoded, by which a resumed run recognises a file that is up to date.
 
-    n_bytes: Size of the input.
-    digest: BLAKE2b-128 of the input's bytes.
-    effort: Beam width of the search.
-    encoder: Program and version.
+    Args:
+        n_bytes: Size of the input.
+        digest: BLAKE2b-128 of the input, 16 bytes.
+        effort: Beam width of the search, 1 to 65,535.
+        encoder: Program and version.
     """
 
     n_bytes: int
@@ -46,11 +47,12 @@ class Source:
 class End:
     """The end section.
 
-    n_samples: Source samples per channel.
-    n_chunks: How many chunks there are.
-    modes: Bit m is set when a payload has entropy mode m.
-    sizes: Bytes of the chunks' sections, but for the last, which follows from the file's size.
-    n_optional_bytes: Size of the optional sections between the chunks and the end.
+    Args:
+        n_samples: Source samples per channel.
+        n_chunks: Number of chunks.
+        modes: Bit m is set if a payload has entropy mode m.
+        sizes: Bytes of each chunk's section except the last, which follows from the file's size.
+        n_optional_bytes: Size of the optional sections between the chunks and the end section.
     """
 
     n_samples: int
@@ -61,7 +63,7 @@ class End:
 
 
 class Tally:
-    """Adds up, chunk by chunk, what the end section says."""
+    """Accumulates the contents of the end section, chunk by chunk."""
 
     def __init__(self) -> None:
         self.n_samples = 0
@@ -69,14 +71,14 @@ class Tally:
         self.sizes: list[int] = []
 
     def add(self, n_samples: int, entries: Iterable[Entry], n_section_bytes: int) -> None:
-        """Count one chunk."""
+        """Add one chunk."""
         self.n_samples += n_samples
         self.sizes.append(n_section_bytes)
         for entry in entries:
             self.modes |= 1 << entry.mode
 
     def end(self, n_optional_bytes: int) -> End:
-        """Return the end section that belongs to what was counted."""
+        """Return the end section of the chunks added so far."""
         return End(
             n_samples=self.n_samples,
             n_chunks=len(self.sizes),
@@ -87,7 +89,7 @@ class Tally:
 
 
 def pack_end(end: End) -> bytes:
-    """Return the payload of the section END; its length stands at its end, to be read backwards."""
+    """Return the payload of the section END; its last field is its length, byte-reversed, to be read from the end of the file."""
     packed, before = bytearray(pack_varint(end.n_samples) + pack_varint(end.n_chunks)), 0
     for size in end.sizes:
         packed += pack_signed(size - before)
@@ -101,7 +103,7 @@ def unpack_end(payload: bytes) -> End:
     """Read the payload of the section END.
 
     Raises:
-        LimitError: A field is past its limit, or the length at the end is wrong.
+        LimitError: A field exceeds its limit, or the length at the end is wrong.
         TruncatedError: The payload ends early.
     """
     fields = Fields(payload, "the end section")
@@ -111,13 +113,13 @@ def unpack_end(payload: bytes) -> End:
     for _ in range(n_chunks - 1):
         size += fields.signed("size of a chunk", MAX_SECTION_BYTES + frame_bytes(MAX_SECTION_BYTES))
         if not MIN_FRAME_BYTES < size <= MAX_SECTION_BYTES + frame_bytes(MAX_SECTION_BYTES):
-            raise LimitError("the index holds a size that no chunk has")
+            raise LimitError("the index holds an impossible chunk size")
         sizes.append(size)
     modes = fields.unsigned(1, "modes", 0, MAX_MODES)
     n_optional_bytes = fields.varint("size of the optional sections")
     length = pack_varint(fields.position)[::-1]
     if fields.take(len(length)) != length:
-        raise LimitError("the end section is not as long as it says at its end")
+        raise LimitError("the end section's length field is wrong")
     fields.finish()
     return End(
         n_samples=n_samples,
@@ -129,14 +131,14 @@ def unpack_end(payload: bytes) -> End:
 
 
 MAX_BACKWARD_BYTES = MAX_LENGTH_BYTES + CRC_BYTES
-"""Bytes at a file's end that tell where its end section starts."""
+"""Bytes at the end of a file that suffice to locate its end section."""
 
 
 def end_section_bytes(last: bytes) -> int:
-    """Return the size of the end section, frame included, from the last bytes of a file: at most `MAX_BACKWARD_BYTES` are looked at.
+    """Return the size of the end section, frame included, from the last bytes of a file, of which `MAX_BACKWARD_BYTES` suffice.
 
     Raises:
-        LimitError: They don't tell.
+        LimitError: They aren't the end of an end section.
         TruncatedError: There are too few.
     """
     backwards = last[:-CRC_BYTES][: -MAX_VARINT_BYTES - 1 : -1] if len(last) > CRC_BYTES else b""
@@ -150,15 +152,15 @@ def end_section_bytes(last: bytes) -> int:
 
 
 def pack_tags(tags: Mapping[str, str]) -> bytes:
-    """Return the payload of the section tags: sorted keys and values in UTF-8, each with its length.
+    """Return the payload of the section tags: sorted UTF-8 keys and values, length-prefixed.
 
     Raises:
-        ValueError: The tags are larger than their section may be, or a key is empty or too long.
+        ValueError: The tags exceed the limit of their section, or a key is empty or too long.
     """
     packed = bytearray(pack_varint(len(tags)))
     for key, value in sorted(tags.items()):
         if not 1 <= len(key.encode()) <= MAX_KEY_BYTES:
-            raise ValueError(f"a tag's key has {len(key.encode())} bytes; 1 to {MAX_KEY_BYTES} are possible")
+            raise ValueError(f"a tag's key has {len(key.encode())} bytes: expected 1 to {MAX_KEY_BYTES}")
         for text in (key.encode(), value.encode()):
             packed += pack_varint(len(text)) + text
     if len(packed) > LIMITS[TAGS]:
@@ -170,7 +172,7 @@ def unpack_tags(payload: bytes) -> dict[str, str]:
     """Read the payload of the section tags.
 
     Raises:
-        LimitError: A length is past its limit, text isn't UTF-8, or the keys don't rise.
+        LimitError: A length exceeds its limit, text isn't UTF-8, or the keys aren't strictly ascending.
         TruncatedError: The payload ends early.
     """
     fields = Fields(payload, "the tags")
@@ -178,22 +180,22 @@ def unpack_tags(payload: bytes) -> dict[str, str]:
     for _ in range(fields.varint("number of tags", 0, len(payload))):
         key = fields.text(fields.varint("length of a key", 1, MAX_KEY_BYTES), "a key")
         if tags and key <= next(reversed(tags)):
-            raise LimitError("the tags aren't sorted, or a key stands there twice")
+            raise LimitError("the tags aren't in ascending order of distinct keys")
         tags[key] = fields.text(fields.varint("length of a value", 0, len(payload)), "a value")
     fields.finish()
     return tags
 
 
 def pack_metadata(items: Mapping[str, bytes]) -> bytes:
-    """Return the payload of the section meta: sorted kinds, such as bext, iXML, "cue " and guan, and bytes, each with their length.
+    """Return the payload of the section meta: sorted kinds, such as bext, iXML, "cue " and guan, with length-prefixed bytes.
 
     Raises:
-        ValueError: They are larger than their section may be, or a kind isn't four printable ASCII characters.
+        ValueError: They exceed the limit of their section, or a kind isn't four printable ASCII characters.
     """
     packed = bytearray(pack_varint(len(items)))
     for kind, value in sorted(items.items()):
         if not _is_kind(kind):
-            raise ValueError(f"{kind!r} is no kind of metadata: four printable ASCII characters are expected")
+            raise ValueError(f"{kind!r} is no kind of metadata: expected four printable ASCII characters")
         packed += kind.encode() + pack_varint(len(value)) + value
     if len(packed) > LIMITS[METADATA]:
         raise ValueError(f"metadata of {len(packed)} bytes doesn't fit into {LIMITS[METADATA]}")
@@ -204,7 +206,7 @@ def unpack_metadata(payload: bytes) -> dict[str, bytes]:
     """Read the payload of the section meta.
 
     Raises:
-        LimitError: A length is past its limit, a kind isn't one, or the kinds don't rise.
+        LimitError: A length exceeds its limit, a kind is invalid, or the kinds aren't strictly ascending.
         TruncatedError: The payload ends early.
     """
     fields = Fields(payload, "the metadata")
@@ -223,7 +225,11 @@ def _is_kind(kind: str) -> bool:
 
 
 def pack_source(source: Source) -> bytes:
-    """Return the payload of the section srce."""
+    """Return the payload of the section srce.
+
+    Raises:
+        OverflowError: A field exceeds its size.
+    """
     name = source.encoder.encode()
     return (
         source.n_bytes.to_bytes(8, "little")
@@ -238,7 +244,7 @@ def unpack_source(payload: bytes) -> Source:
     """Read the payload of the section srce.
 
     Raises:
-        LimitError: A field is past its limit.
+        LimitError: A field exceeds its limit.
         TruncatedError: The payload ends early.
     """
     fields = Fields(payload, "the provenance")

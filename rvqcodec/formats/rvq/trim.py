@@ -1,28 +1,29 @@
-"""Drops layers from an .rvq file by copying bytes: no model, no tables, no re-encoding."""
+"""Bitstream truncation: drops the upper layers of an embedded stream by copying bytes, without model or re-encoding."""
 
 from __future__ import annotations
 
 from typing import BinaryIO
 
 from rvqcodec.errors import ModelError
-from rvqcodec.formats.rvq.chunk import pack_head
-from rvqcodec.formats.rvq.stream import RvqReader, RvqWriter
+from rvqcodec.formats.rvq.head import pack_head
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.writer import RvqWriter
 
 
 def trim(source: BinaryIO, target: BinaryIO, n_layers: int) -> RvqWriter:
-    """Copy the first layers of an embedded stream: byte for byte what encoding with so many layers gives.
+    """Copy the first layers of an embedded stream; the result is byte-identical to encoding with that many layers.
 
     Args:
-        source: The file, read front to back.
-        target: Where to write.
+        source: The file, read sequentially.
+        target: The output.
         n_layers: Layers to keep, at least 1; a file with fewer keeps what it has.
 
     Returns:
-        The writer, which knows what was written.
+        The writer, with the totals of what was written.
 
     Raises:
         FormatError: The source is damaged.
-        ModelError: The codes aren't scalable.
+        ModelError: The codes aren't bitrate-scalable.
         ValueError: `n_layers` is less than 1.
     """
     if n_layers < 1:
@@ -30,7 +31,7 @@ def trim(source: BinaryIO, target: BinaryIO, n_layers: int) -> RvqWriter:
     reader = RvqReader(source)
     signal = reader.header.signal
     if not signal.scalable and n_layers < signal.n_layers:
-        raise ModelError(f"codes of the model {signal.model} aren't scalable: they can't lose layers")
+        raise ModelError(f"codes of the model {signal.model} aren't bitrate-scalable: layers can't be dropped")
     writer = RvqWriter(target, reader.header.with_layers(min(n_layers, signal.n_layers)))
     for chunk in reader.chunks():
         head = chunk.head.with_layers(n_layers)

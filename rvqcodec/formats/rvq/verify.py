@@ -1,4 +1,4 @@
-"""Checks an .rvq file and tells what it holds; without a model."""
+"""Integrity check and summary of an .rvq file, without a model."""
 
 from __future__ import annotations
 
@@ -8,28 +8,28 @@ from dataclasses import asdict
 from typing import Any, BinaryIO
 
 from rvqcodec.errors import TruncatedError
-from rvqcodec.formats.entropy.layers import NOTHING, Tables
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables
 from rvqcodec.formats.entropy.payload import Mode
 from rvqcodec.formats.rvq.header import MAJOR
 from rvqcodec.formats.rvq.stream import RvqReader, Tail
 from rvqcodec.times import kbps
 
 
-def verify(file: BinaryIO, tables: Tables = NOTHING, *, deep: bool = False) -> tuple[Tail, str]:
-    """Check a whole file: sections, heads, counts, index and end; with `deep` each layer's codes too.
+def verify(file: BinaryIO, tables: Tables = EMPTY_TABLES, *, deep: bool = False) -> tuple[Tail, str]:
+    """Verify a whole file: sections, heads, counts, index and end section; with `deep` each layer's codes too.
 
     Args:
-        file: The file, read front to back.
-        tables: What entropy modes know; `deep` needs what the file uses.
-        deep: Decode all codes and compare them with their checks.
+        file: The file, read sequentially.
+        tables: Entropy tables and network; `deep` requires those that the file uses.
+        deep: Entropy-decode all codes and verify their checks.
 
     Returns:
-        The tail, and with `deep` the SHA-256 of the codes in hex: u16 little-endian, by frame, stream and layer,
-        whatever the chunks; else "".
+        The sections after the chunks, and with `deep` the SHA-256 of the codes in hex (u16 little-endian, by frame, stream and
+        layer, independent of the chunk length), else "".
 
     Raises:
         FormatError: The file is damaged.
-        ModelError: The tables that the file uses aren't at hand.
+        ModelError: The file uses entropy tables that are missing.
     """
     reader = RvqReader(file)
     digest = hashlib.sha256()
@@ -42,10 +42,10 @@ def verify(file: BinaryIO, tables: Tables = NOTHING, *, deep: bool = False) -> t
 
 
 def summarize(file: BinaryIO) -> dict[str, Any]:
-    """Return what `rvq info` tells, from the first bytes and the end of a file that can seek.
+    """Return the fields of `rvq info`, read from the start and the end of a seekable file.
 
     Raises:
-        FormatError: The header or what stands after the chunks is damaged.
+        FormatError: The header or a section after the chunks is damaged.
     """
     reader = RvqReader(file)
     tail = reader.read_tail()

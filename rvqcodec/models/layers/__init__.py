@@ -1,1 +1,1 @@
-"""Building blocks that families share; they take plain arguments."""
+"""Network layers shared by the families; they take plain arguments, no configuration."""

@@ -1,6 +1,6 @@
-"""Residual vector quantization with a beam search over the layers.
+"""Residual vector quantization (RVQ) with beam search.
 
-Source: Zeghidour et al. 2021 (SoundStream) for the cascade; Chen et al. 2010 for searching a cascade with a beam.
+Source: Zeghidour et al. 2021 (SoundStream: RVQ in a neural codec); Chen et al. 2010 (beam search in RVQ).
 """
 
 from __future__ import annotations
@@ -10,19 +10,19 @@ from torch import Tensor, nn
 
 
 class ResidualQuantizer(nn.Module):
-    """A cascade of codebooks, each coding what the layers before it left over.
+    """A cascade of codebooks, each of which quantizes the residual of the layers before it.
 
     Args:
         n_codebooks: Layers.
-        codebook_size: Entries of a codebook.
-        dim: Numbers of a vector.
-        search_stops: Layers after which the beam is pruned to one, the last is `n_codebooks`.
-        envelope_from: First of the numbers whose errors may count more (`weighting`).
+        codebook_size: Entries per codebook.
+        dim: Dimensions of a vector.
+        search_stops: Layers after which the beam is pruned to one; the last is `n_codebooks`.
+        envelope_from: First dimension of the envelope, whose errors may be weighted (`weighting`).
 
     Attributes:
         codebooks: [n_codebooks, codebook_size, dim].
-        costs: Squared error that an entry other than 0 has to save in each layer; 0 when untrained, [n_codebooks].
-        weights: How much more errors from `envelope_from` on count in each layer where the weighting is 1; 1 when untrained, [n_codebooks].
+        costs: Rate penalty of entries other than 0 in each layer, as squared error (a Lagrangian); 0 when untrained, [n_codebooks].
+        weights: Weight of squared errors of the envelope in each layer where the weighting is 1; 1 when untrained, [n_codebooks].
     """
 
     codebooks: Tensor
@@ -41,27 +41,29 @@ class ResidualQuantizer(nn.Module):
     def encode(self, latent: Tensor, n_layers: int, beam_width: int = 1, weighting: Tensor | None = None) -> Tensor:
         """Return the codes [batch, n_layers, frames], int64, of `latent` [batch, frames, dim].
 
-        The best `beam_width` partial sums are kept from layer to layer and pruned to one at the fixed search stops.
-        The search runs on to the next stop and is cut there, so the codes of fewer layers are the first of those of more.
+        The best `beam_width` hypotheses survive each layer; at the search stops the beam is pruned to one. The search always runs to the
+        next stop and is truncated, so the codes are embedded in those of more layers.
 
         Args:
             latent: float32.
-            n_layers: Layers to keep.
-            beam_width: See above.
-            weighting: How far errors of a frame are weighted, 0 to 1, [batch, frames]; not at all when absent.
+            n_layers: Layers to code, 1 to n_codebooks.
+            beam_width: At least 1; 1 is a greedy search.
+            weighting: Degree to which the envelope errors of a frame are weighted, 0 to 1, [batch, frames]; 0 when absent.
+
+        Source: Chen et al. 2010.
         """
         batch, frames, dim = latent.shape
         depth = next(stop for stop in self.search_stops if stop >= n_layers) if beam_width > 1 else n_layers
-        share = None if weighting is None or bool((self.weights == 1).all()) else weighting.reshape(-1, 1, 1)
-        codes = self._search(latent.reshape(batch * frames, 1, dim).float(), depth, beam_width, share)
+        degree = None if weighting is None or bool((self.weights == 1).all()) else weighting.reshape(-1, 1, 1)
+        codes = self._search(latent.reshape(batch * frames, 1, dim).float(), depth, beam_width, degree)
         return codes[:, :n_layers].unflatten(0, (batch, frames)).transpose(1, 2)
 
     def decode(self, codes: Tensor, n_layers: Tensor | None = None) -> Tensor:
-        """Return the sums of codebook entries [batch, frames, dim] of `codes` [batch, layers, frames].
+        """Return the quantized latent, sums of codebook entries, float32 [batch, frames, dim].
 
         Args:
-            codes: Codebook indices, int64.
-            n_layers: How many layers of each frame count, int64 [batch, frames]; all of them when absent.
+            codes: Codebook indices, int64 [batch, layers, frames].
+            n_layers: Layers to decode in each frame, int64 [batch, frames]; all of them when absent.
         """
         total = self.codebooks.new_zeros(codes.shape[0], codes.shape[2], self.codebooks.shape[2])
         for layer in range(codes.shape[1]):
@@ -88,15 +90,15 @@ class ResidualQuantizer(nn.Module):
         return codes[:, 0]
 
     def _changes(self, residual: Tensor, layer: int) -> Tensor:
-        """Return what each entry of a layer adds to squared errors and costs, [frames, beam_width, codebook_size]."""
+        """Return the change in squared error plus rate penalty by each entry of a layer, [frames, beam_width, codebook_size]."""
         codebook = self.codebooks[layer]
         norms = norms_and_costs(codebook, self.costs[layer])
         return torch.addmm(norms, residual.flatten(0, 1), codebook.T, alpha=-2.0).unflatten(0, residual.shape[:2])
 
     def _weighted_changes(self, residual: Tensor, layer: int, gain: Tensor) -> Tensor:
-        """Return `_changes` with errors of the envelope counting `gain` times, [frames, 1, 1].
+        """Return `_changes` with envelope errors weighted by `gain` [frames, 1, 1].
 
-        Weights change at search stops alone, where the beam is one wide: what its errors so far were weighted with doesn't matter.
+        Weights change only at search stops, where a single hypothesis is left, so earlier weights don't affect the comparison.
         """
         codebook, cut = self.codebooks[layer], self.envelope_from
         waveform, envelope = residual.tensor_split([cut], -1)
@@ -108,7 +110,7 @@ class ResidualQuantizer(nn.Module):
 
 
 def norms_and_costs(codebook: Tensor, cost: Tensor) -> Tensor:
-    """Return the squared norm of each entry [entries, dim], and the cost [] of all but the first, [entries]."""
+    """Return squared norms plus the cost [] of all entries but the first, [entries], of a codebook [entries, dim]."""
     norms = codebook.square().sum(-1)
     norms[1:] += cost
     return norms
@@ -117,7 +119,7 @@ def norms_and_costs(codebook: Tensor, cost: Tensor) -> Tensor:
 def _smallest(errors: Tensor, n: int) -> tuple[Tensor, Tensor]:
     """Return the `n` smallest errors of each row and their indices, [rows, n].
 
-    They lie in the `n` groups with the smallest minima, so only those are sorted: 3 times faster than `topk` over the row.
+    They are in the `n` groups with the smallest minima, so only those are sorted: 3 times faster than `topk` over the row.
     """
     group = 64
     if n == 1:

@@ -1,1 +1,1 @@
-"""The default family: MDCT, linear path, band energies, ConvNeXt branches and RVQ at 48 kHz."""
+"""rvq48, the default family: MDCT, KLT, band energies, ConvNeXt branches and RVQ at 48 kHz, and an enhancement chain."""

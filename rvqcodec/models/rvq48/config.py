@@ -1,4 +1,4 @@
-"""The shape of an rvq48 model: an immutable configuration, read strictly from JSON."""
+"""Configuration of an rvq48 model: immutable sizes, parsed strictly from JSON, and what follows from them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ import math
 from dataclasses import dataclass
 from itertools import pairwise
 
-from rvqcodec.encoded import MAX_SAMPLE_RATE, LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.family import Traits, read_json
+from rvqcodec.signal import MAX_SAMPLE_RATE, LayerGroup, violated
 
 MAX_WEIGHTS = 1 << 28
 MAX_BLOCKS = 64
 POSTFILTER_EXPANSION = 2
-PITCH_RATE, PITCH_PIECES, PITCH_REACH_S, PITCH_HOLD = 8_000, 4, 0.06, 10
-"""Of the pitch analysis (`pitch`): its sample rate, its pieces of a latent frame, how far a sample depends on others, and how many frames
-around a pitch count as voiced (`unvoiced`)."""
+PITCH_RATE, PITCH_SUBFRAMES, PITCH_CONTEXT_S, VOICING_HANGOVER = 8_000, 4, 0.06, 10
+"""Of the pitch analysis (`pitch`): sample rate, subframes per latent frame, receptive field on each side in seconds, and hangover of
+voicing in frames (`unvoiced`)."""
 SINUSOID_RANGES_HZ, N_FREQUENCIES = ((2_000.0, 3_000.0), (3_000.0, 15_000.0)), 255
-"""Of the layers of parametric sinusoids, the lowest first: their ranges, and the steps of a range's logarithmic scale; code 0 is none."""
-SINUSOID_RUN, SINUSOID_ANCHOR = 4, 16
-"""Frames that a sinusoid lasts at least (`sinusoid_search`), and from one zero of its phase to the next."""
+"""Of the sinusoid layers, lowest first: their frequency ranges, and the steps of each logarithmic scale; code 0: no sinusoid."""
+MIN_SINUSOID_FRAMES, PHASE_RESET_FRAMES = 4, 16
+"""Minimum duration of a sinusoid (`sinusoid_search`), and the interval at which its phase is reset to zero, in frames."""
 BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102, 122, 146, 174, 208, 248, 284, 320)
 
 
@@ -29,14 +29,30 @@ BAND_EDGES = (0, 2, 4, 6, 8, 10, 13, 16, 20, 24, 29, 35, 42, 50, 60, 72, 86, 102
 class Rvq48Config:
     """Sizes of an rvq48 model: MDCT, linear path, band energies, ConvNeXt branches and RVQ.
 
-    Frames are latent frames unless they are called transform frames; `merge` transform frames make one latent frame.
+    "Frame" means latent frame unless it says transform frame; `merge` transform frames make one latent frame.
 
     Args:
-        sinusoid_layers: Layers, counted from 0, that hold the frequencies of sinusoids; all others hold vectors. Other numbers of layers
-            in here count layers of vectors alone.
-        search_stops: Layers after which the beam of the quantizer's search is pruned to one.
-        default_layers: Layers coded unless the user says otherwise.
-        postfilter_width, postfilter_blocks: Of the pitch postfilter.
+        sample_rate: In Hz.
+        mdct_size: Coefficients (and samples) per transform frame.
+        merge: Transform frames per latent frame.
+        band_edges: Of the spectral envelope, as coefficient indices from 0 to `mdct_size`.
+        waveform_dim: Dimensions of the waveform part of the latent; the envelope part has one per band.
+        encoder_fine_width, encoder_fine_blocks, encoder_coarse_width, encoder_coarse_blocks, decoder_coarse_width,
+            decoder_coarse_blocks, decoder_fine_width, decoder_fine_blocks: Of the ConvNeXt branches, at the rate of transform frames
+            (fine) and of latent frames (coarse).
+        postfilter_width, postfilter_blocks: Of the long-term postfilter.
+        kernel_size, expansion: Of the ConvNeXt blocks.
+        n_codebooks: Vector layers.
+        codebook_size: Of a vector layer.
+        window_blocks: Blocks per window, the unit of inference.
+        default_layers: Layers coded by default.
+        search_stops: Vector layers after which the beam of the quantizer search is pruned to one; the last is `n_codebooks`.
+        sinusoid_layers: Indices of the layers that hold frequencies of sinusoids; all others are vector layers. All other counts of layers
+            in here are of vector layers only.
+        level_dbfs: RMS level of the encoder's input.
+
+    Raises:
+        ModelError: The sizes contradict each other or are out of range.
     """
 
     sample_rate: int = 48_000
@@ -69,8 +85,8 @@ class Rvq48Config:
         if not all(isinstance(size, int) and size > 0 for size in sizes):
             raise ModelError("the model's configuration has a size that isn't positive")
         factor = self.sample_rate // PITCH_RATE
-        pitch_fits = factor * PITCH_RATE == self.sample_rate and self.hop_length % (PITCH_PIECES * factor) == 0
-        checks = {
+        pitch_fits = factor * PITCH_RATE == self.sample_rate and self.hop_length % (PITCH_SUBFRAMES * factor) == 0
+        rules = {
             "a second holds whole frames": self.sample_rate % self.hop_length == 0,
             "band edges rise from 0 to mdct_size": _rises(self.band_edges, 0, self.mdct_size),
             "search stops rise to n_codebooks": _rises((0, *self.search_stops), 0, self.n_codebooks),
@@ -87,9 +103,8 @@ class Rvq48Config:
             and max(self.window_blocks, *self._n_blocks()) <= MAX_BLOCKS
             and self.sample_rate <= MAX_SAMPLE_RATE,
         }
-        broken = [rule for rule, holds in checks.items() if not holds]
-        if broken:
-            raise ModelError(f"the model's configuration breaks a rule: {broken[0]}")
+        if rule := violated(rules):
+            raise ModelError(f"the model's configuration is invalid; required: {rule}")
 
     @property
     def hop_length(self) -> int:
@@ -103,16 +118,16 @@ class Rvq48Config:
 
     @property
     def n_layers(self) -> int:
-        """Layers of codes: those of vectors and those of sinusoids."""
+        """All layers: those of vectors and those of sinusoids."""
         return self.n_codebooks + len(self.sinusoid_layers)
 
-    def n_vectors(self, n_layers: int) -> int:
-        """Return how many of the first `n_layers` layers hold vectors."""
+    def n_vector_layers(self, n_layers: int) -> int:
+        """Return how many of the first `n_layers` layers are vector layers."""
         return n_layers - sum(layer < n_layers for layer in self.sinusoid_layers)
 
     @property
     def groups(self) -> tuple[LayerGroup, ...]:
-        """The layers, neighbours of one kind together."""
+        """The layers, grouped by kind."""
         kinds = ["sinusoid" if layer in self.sinusoid_layers else "vector" for layer in range(self.n_layers)]
         borders = [0, *(n for n in range(1, len(kinds)) if kinds[n] != kinds[n - 1]), len(kinds)]
         sizes = {"vector": self.codebook_size, "sinusoid": N_FREQUENCIES + 1}
@@ -127,53 +142,53 @@ class Rvq48Config:
         return len(self.band_edges) - 1
 
     def edge_from(self, hertz: float) -> int:
-        """Return the first edge of a band at or above a frequency, as a coefficient's number; mdct_size where there is none."""
+        """Return the lowest band edge at or above a frequency, as a coefficient index; mdct_size if there is none."""
         return next(
             (edge for edge in self.band_edges if edge * self.sample_rate >= 2 * hertz * self.mdct_size), self.mdct_size
         )
 
     def bins_below(self, hertz: float) -> int:
-        """Return how many coefficients of a transform frame lie below a frequency."""
+        """Return the number of coefficients below a frequency."""
         return round(2 * self.mdct_size * hertz / self.sample_rate)
 
     @property
     def latent_dim(self) -> int:
-        """Numbers of one latent vector: waveform part, then envelope part."""
+        """Dimensions of the latent: waveform part, then envelope part."""
         return self.waveform_dim + self.n_bands
 
     @property
-    def pitch_reach(self) -> int:
-        """Frames on each side that the pitch analysis of a frame looks at."""
-        return math.ceil(PITCH_REACH_S * self.frame_rate)
+    def pitch_receptive_field(self) -> int:
+        """Receptive field of the pitch analysis on each side, in frames."""
+        return math.ceil(PITCH_CONTEXT_S * self.frame_rate)
 
     @property
     def encoder_context(self) -> int:
-        """Frames on each side that an encoded frame depends on (blocks, transform overlap, pitches and sinusoids nearby)."""
-        nearby = PITCH_HOLD + self.pitch_reach + (SINUSOID_RUN if self.sinusoid_layers else 0)
-        return max(nearby, self.reach(self.encoder_fine_blocks, self.encoder_coarse_blocks) + 1)
+        """Receptive field of the encoder on each side, in frames: network and transform overlap, or voicing and sinusoid tracking."""
+        nearby = VOICING_HANGOVER + self.pitch_receptive_field + (MIN_SINUSOID_FRAMES if self.sinusoid_layers else 0)
+        return max(nearby, self.receptive_field(self.encoder_fine_blocks, self.encoder_coarse_blocks) + 1)
 
     @property
     def decoder_context(self) -> int:
-        """Frames on each side that a decoded frame depends on: the network, then the reach of each step of the chain, one after the other.
+        """Receptive field of the decoder on each side, in frames: the network's plus that of each step of the enhancement chain.
 
-        They are the transform's overlap (1), the pitch analysis, decorrelation (3), smoothing (1) and the postfilter; sinusoids look by
-        themselves.
+        The steps are transform overlap (1), pitch analysis, decorrelation (3), smoothing (1) and the postfilter; sinusoids are synthesised
+        from codes alone.
         """
-        network = self.reach(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1)
-        chain = 1 + self.pitch_reach + 3 + 1 + self.reach(self.postfilter_blocks, 0)
-        return max(network + chain, SINUSOID_ANCHOR + 3 if self.sinusoid_layers else 0)
+        network = self.receptive_field(self.decoder_fine_blocks, self.decoder_coarse_blocks + 1)
+        chain = 1 + self.pitch_receptive_field + 3 + 1 + self.receptive_field(self.postfilter_blocks, 0)
+        return max(network + chain, PHASE_RESET_FRAMES + 3 if self.sinusoid_layers else 0)
 
-    def reach(self, n_fine: int, n_coarse: int) -> int:
-        """Return the frames on each side that blocks at the transform's rate and at the latent's rate look at."""
+    def receptive_field(self, n_fine: int, n_coarse: int) -> int:
+        """Return the receptive field on each side, in frames, of blocks at the rate of transform frames and of latent frames."""
         side = self.kernel_size // 2
         return -(-n_fine * side // self.merge) + n_coarse * side
 
     def search_depth(self, n_layers: int) -> int:
-        """Return the first search stop at or past `n_layers` of vectors: the layers a search for those runs through."""
+        """Return the search depth for `n_layers` vector layers: the first search stop at or above it."""
         return next(stop for stop in self.search_stops if stop >= n_layers)
 
     def traits(self) -> Traits:
-        """Return what engine and format have to know."""
+        """Return the properties that engine and format need."""
         encoder, decoder = self.encoder_context, self.decoder_context
         return Traits(
             sample_rate=self.sample_rate,
@@ -191,7 +206,7 @@ class Rvq48Config:
         )
 
     def geometry(self) -> bytes:
-        """Return what codes mean besides the codebooks, as bytes for the fingerprint."""
+        """Return the signal geometry as bytes: what the meaning of codes depends on besides the codebooks, for the fingerprint."""
         names = (
             "sample_rate mdct_size merge band_edges waveform_dim n_codebooks codebook_size level_dbfs sinusoid_layers"
         )
@@ -204,10 +219,10 @@ class Rvq48Config:
 
     @classmethod
     def from_json(cls, text: str) -> Rvq48Config:
-        """Read a configuration.
+        """Parse a configuration.
 
         Raises:
-            ModelError: The text isn't a JSON object with exactly known keys of the right types, or breaks a rule.
+            ModelError: The text isn't a JSON object of known keys and valid values.
         """
         return read_json(cls, text)
 
@@ -216,7 +231,7 @@ class Rvq48Config:
         return tuple(getattr(self, name) for name in names.split())
 
     def _n_weights(self) -> int:
-        """Return about how many numbers the model has, transforms included."""
+        """Return approximately how many parameters the model has, transforms included."""
         names = "encoder_fine_width encoder_coarse_width decoder_coarse_width decoder_fine_width postfilter_width"
         widths = [getattr(self, name) for name in names.split()]
         shapes = zip(widths, self._n_blocks(), strict=True)

@@ -1,4 +1,4 @@
-"""The decoder: quantized latent to wave: a network, a chain of steps that enhance its spectrum, and the inverse MDCT."""
+"""Decoder: quantized latent to wave, by a network, the enhancement chain on its MDCT spectrum, and the inverse MDCT."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from rvqcodec.models.rvq48.transform import MDCT, BandEnergies, expand
 
 
 class Decoder(nn.Module):
-    """A linear path and a ConvNeXt branch give the shape of the spectrum, the coded band energies its loudness.
+    """Gain-shape decoder: a linear path and a ConvNeXt branch give the fine structure, the coded band energies the envelope.
 
     Attributes:
-        enhance: The chain, in its order.
+        enhance: The steps of the enhancement chain, in order.
     """
 
     def __init__(self, config: Rvq48Config, pitch: PitchAnalyser) -> None:
@@ -67,10 +67,10 @@ class Decoder(nn.Module):
 
         Args:
             latent: Sums of codebook entries, [batch, frames, latent_dim].
-            n_layers: Layers of vectors that each frame was quantized with, int64 [batch, frames], 0 .. n_codebooks.
+            n_layers: Vector layers that each frame was quantized with, int64 [batch, frames], 0 to n_codebooks.
             active: False for frames that decode to zeros, bool [batch, frames].
-            frame_index: Number of each item's first frame, int64 [batch]; noise depends on it.
-            sinusoids: Codes of the layers of sinusoids, int64 [batch, layers, frames].
+            frame_index: Absolute index of each item's first frame, int64 [batch]; seeds the noise.
+            sinusoids: Codes of the sinusoid layers, int64 [batch, layers, frames].
         """
         spectrum = self.spectrum(latent, n_layers, active, frame_index, sinusoids)
         for step in self.enhance:
@@ -80,7 +80,7 @@ class Decoder(nn.Module):
     def spectrum(
         self, latent: Tensor, n_layers: Tensor, active: Tensor, frame_index: Tensor, sinusoids: Tensor
     ) -> Spectrum:
-        """Return what the network makes of a latent, for the chain; arguments as for `forward`."""
+        """Return the network's spectrum, the input of the enhancement chain; arguments and shapes as in `forward`."""
         coefficients, envelope = self.network(latent, n_layers)
         return Spectrum(
             coefficients=coefficients,
@@ -96,7 +96,7 @@ class Decoder(nn.Module):
         )
 
     def network(self, latent: Tensor, n_layers: Tensor) -> tuple[Tensor, Tensor]:
-        """Return coefficients [batch, frames * merge, mdct_size] and their log band energies [batch, frames, bands]."""
+        """Return MDCT coefficients [batch, frames * merge, mdct_size] and their log band energies [batch, frames, bands]."""
         companded, correction = self.branch(latent, n_layers)
         companded = companded + self.linear_path(latent)
         envelope = latent[..., self.config.waveform_dim :] / self.energies.scale + self.energies.mean + correction
@@ -108,7 +108,7 @@ class Decoder(nn.Module):
         return frames.unflatten(-1, (self.config.merge, -1)).flatten(1, 2)
 
     def branch(self, latent: Tensor, n_layers: Tensor) -> tuple[Tensor, Tensor]:
-        """Return companded coefficients [batch, frames * merge, mdct_size] and a correction [batch, frames, bands]."""
+        """Return companded coefficients [batch, frames * merge, mdct_size] and a correction of the envelope [batch, frames, bands]."""
         x = self.latent_in(latent.transpose(1, 2)).transpose(1, 2).contiguous()
         x = self.coarse(x * (1 + self.layers_scale(n_layers)) + self.layers_shift(n_layers))
         correction = self.energies_head(x)
@@ -116,11 +116,11 @@ class Decoder(nn.Module):
         return self.head(self.norm(x)), correction
 
     def analyse(self, coefficients: Tensor, active: Tensor) -> PitchAnalysis:
-        """Return the pitch analysis of what coefficients sound like."""
+        """Return the pitch analysis of the synthesised wave of coefficients [batch, frames * merge, mdct_size]."""
         analysis: PitchAnalysis = self.pitch(self.wave(coefficients, active))
         return analysis
 
     def wave(self, coefficients: Tensor, active: Tensor) -> Tensor:
-        """Return the wave of coefficients, zeros for frames that aren't active."""
+        """Return the wave [batch, frames * hop_length] of coefficients, with inactive frames set to zero."""
         silent = ~active.repeat_interleave(self.config.merge, 1)
         return self.mdct.inverse(coefficients.masked_fill(silent[..., None], 0.0))

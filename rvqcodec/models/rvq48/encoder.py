@@ -1,4 +1,4 @@
-"""The encoder: wave to latent."""
+"""Encoder: wave to latent, by MDCT, a linear transform (KLT) and band energies, refined by a ConvNeXt branch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from rvqcodec.models.rvq48.transform import MDCT, BandEnergies, compand
 
 
 class Encoder(nn.Module):
-    """A linear path (KLT of companded coefficients, and band energies) plus what a ConvNeXt branch adds to it."""
+    """A linear path (KLT of companded MDCT coefficients, and band energies) plus a ConvNeXt branch."""
 
     def __init__(self, config: Rvq48Config) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class Encoder(nn.Module):
         nn.init.zeros_(self.head.bias)
 
     def forward(self, wave: Tensor) -> Tensor:
-        """Return the latent [batch, frames, latent_dim] of `wave` [batch, frames * hop_length], RMS near -22 dBFS."""
+        """Return the latent [batch, frames, latent_dim] of waves [batch, frames * hop_length] levelled to `level_dbfs`."""
         coefficients = self.mdct(wave)
         companded = compand(coefficients)
         energies = self.energies(coefficients) - self.energies.mean
@@ -41,7 +41,7 @@ class Encoder(nn.Module):
         return path + self.branch(companded, energies)
 
     def branch(self, companded: Tensor, energies: Tensor) -> Tensor:
-        """Return what the network adds to the linear path, [batch, frames, latent_dim]."""
+        """Return the output of the ConvNeXt branch, added to the linear path, [batch, frames, latent_dim]."""
         spread = self.energies_in(energies).unflatten(-1, (self.config.merge, -1)).flatten(1, 2)
         x = self.fine(self.coefficients_in(companded) + spread)
         x = self.merge(x.unflatten(1, (-1, self.config.merge)).flatten(2))

@@ -1,4 +1,7 @@
-"""The signal path without learnt parts: MDCT, companding and band energies."""
+"""Fixed transforms: MDCT, power-law companding and band energies.
+
+Source: Princen and Bradley 1986, Malvar 1990 (MDCT with a sine window); Valin et al. 2012 (band energies coded apart, as in Opus CELT).
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ ENERGY_FLOOR = 1e-9
 class MDCT(nn.Module):
     """Modified discrete cosine transform with a sine window, as two products with fixed matrices.
 
-    Frame t covers samples N t - N/2 to N t + 3N/2; N/2 zeros are taken on both sides of the input.
+    Frame t covers samples N t - N/2 to N t + 3N/2; the input is padded with N/2 zeros on both sides.
     The first and last N/2 samples are therefore not reconstructed.
 
     Source: Princen and Bradley 1986; Malvar 1990 (sine window).
@@ -48,19 +51,22 @@ class MDCT(nn.Module):
 
 
 def compand(coefficients: Tensor) -> Tensor:
-    """Return coefficients with their magnitudes' square roots, smooth around zero."""
+    """Return companded coefficients of any shape: x / sqrt(|x| + 1e-4), the signed square root, smooth around zero."""
     return coefficients * torch.rsqrt(coefficients.abs() + COMPAND_FLOOR)
 
 
 def expand(companded: Tensor) -> Tensor:
-    """Invert `compand` (up to the smoothing around zero)."""
+    """Return expanded coefficients, the inverse of `compand` up to its smoothing around zero."""
     return companded * (companded.abs() + COMPAND_FLOOR)
 
 
 class BandEnergies(nn.Module):
-    """Spectral envelope: log10 of the RMS per band over the transform frames of a latent frame.
+    """Spectral envelope: log10 of the RMS of each band over the transform frames of a latent frame.
 
-    `mean` [bands] and `scale` [] bring the envelope to the latent's zero mean and variance.
+    Attributes:
+        mean: Subtracted from the envelope in the latent, [bands].
+        scale: Of the envelope in the latent, [].
+        widths: Coefficients per band, [bands].
     """
 
     mean: Tensor
@@ -89,9 +95,9 @@ class BandEnergies(nn.Module):
         return coefficients.square().unflatten(1, (-1, self.merge)).sum(2) @ self.average
 
     def rescale(self, coefficients: Tensor, envelope: Tensor) -> Tensor:
-        """Give each band of each latent frame of `coefficients` the log energy `envelope` [batch, frames, bands].
+        """Return coefficients [batch, frames * merge, size] rescaled to the log band energies `envelope` [batch, frames, bands].
 
-        The gain is limited to 10^-3 .. 10^1.5, so that noise is never blown up without bounds.
+        Gains are limited to 10^-3 .. 10^1.5, which bounds the amplification of noise.
         """
         gain = torch.pow(10.0, (envelope - self(coefficients)).clamp(-3.0, 1.5)) @ self.spread
         return (coefficients.unflatten(1, (-1, self.merge)) * gain[:, :, None]).flatten(1, 2)

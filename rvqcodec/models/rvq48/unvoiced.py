@@ -1,9 +1,10 @@
-"""Unvoiced weighting: where a sound has no pitch, one hears its loudness and hardly its waveform, so errors of the envelope count more.
+"""Unvoiced weighting: perceptual weighting of the quantizer search, with more weight on envelope errors in unvoiced frames.
 
-The pitch is looked for in the source as a decoder does in what it decoded (`pitch`). One counts for the 0.2 s around it, so that a voice
-keeps its consonants and pauses as they are. Decoders needn't know: any of them takes the codes.
+In noise-like signals the envelope is heard, the waveform hardly. Voicing comes from the pitch analysis of the source (`pitch`), with a
+hangover of 0.2 s on both sides so that consonants and pauses within speech are coded as before. It is an encoder decision; decoders are
+unaffected.
 
-Source: Schulz 1996 (noise needs its loudness alone).
+Source: Schulz 1996 (noise-like components are represented by their energy alone).
 """
 
 from __future__ import annotations
@@ -11,18 +12,18 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional
 
-from rvqcodec.models.rvq48.config import PITCH_HOLD, PITCH_PIECES
+from rvqcodec.models.rvq48.config import PITCH_SUBFRAMES, VOICING_HANGOVER
 
 UNVOICED, VOICED = 0.8, 0.97
-"""Correlations of neighbouring periods up to which a frame counts as unvoiced, and from which on as voiced."""
+"""Pitch correlations below which a frame is fully unvoiced, and above which it is fully voiced."""
 
 
-def unvoiced(correlation: Tensor) -> Tensor:
-    """Return how far frames are unvoiced, 0 to 1, [batch, frames].
+def unvoiced_weight(correlation: Tensor) -> Tensor:
+    """Return the degree to which frames are unvoiced, 0 to 1, [batch, frames].
 
     Args:
-        correlation: Of neighbouring periods, [batch, pieces] (`pitch`).
+        correlation: Of adjacent pitch periods, [batch, subframes] (`pitch.PitchAnalysis`).
     """
-    frames = correlation.unflatten(1, (-1, PITCH_PIECES)).mean(-1)
-    nearby = functional.max_pool1d(frames[:, None], 2 * PITCH_HOLD + 1, 1, PITCH_HOLD)[:, 0]
+    frames = correlation.unflatten(1, (-1, PITCH_SUBFRAMES)).mean(-1)
+    nearby = functional.max_pool1d(frames[:, None], 2 * VOICING_HANGOVER + 1, 1, VOICING_HANGOVER)[:, 0]
     return ((VOICED - nearby) / (VOICED - UNVOICED)).clamp(0.0, 1.0)

@@ -1,1 +1,1 @@
-"""SoundStream: causal convolutions from the waveform to a latent and back, residual vector quantization between; Lyra v2 is one."""
+"""SoundStream: a causal convolutional autoencoder with residual vector quantization; Lyra v2 is one."""

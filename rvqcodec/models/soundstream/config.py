@@ -1,4 +1,4 @@
-"""The shape of a SoundStream model; no torch."""
+"""Configuration of a SoundStream model; no torch."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from itertools import accumulate
 from operator import mul
 from typing import Any
 
-from rvqcodec.encoded import MAX_CODEBOOK_SIZE, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup
 from rvqcodec.errors import ModelError
 from rvqcodec.models.family import MAX_WINDOW_BLOCKS, Traits, read_json
+from rvqcodec.signal import MAX_CODEBOOK_SIZE, MAX_LAYERS, MAX_SAMPLE_RATE, LayerGroup, violated
 
 MAX_WEIGHTS = 1 << 26
 MAX_ACTIVATIONS = 1 << 24
-"""Numbers that one layer gives for a window, and that the quantizer compares."""
+"""Limit on the activations of one layer for a window, and on the distances that the quantizer computes."""
 MAX_STAGES = 8
 
 
@@ -24,22 +24,22 @@ MAX_STAGES = 8
 class SoundStreamConfig:
     """Sizes of the encoder; the decoder mirrors it.
 
-    The encoder goes down `strides` in as many strided convolutions of `kernels`, the first from the wave to `widths[0]`. Behind each but
-    the last, stage i has one unit for each of `dilations` at `widths[i]`, with `groups[i]` in the units' last layer and in the
-    strided convolution after them. A convolution to the latent has the last groups again.
+    The encoder downsamples by `strides` in as many strided convolutions of `kernels`, the first from the wave to `widths[0]` channels.
+    After each but the last, stage i has one residual unit per dilation at `widths[i]` channels, with `groups[i]` groups in the units'
+    last layer and in the following strided convolution. The convolution to the latent has the last number of groups again.
 
     Args:
-        sample_rate: Of the waves, Hz.
-        strides, kernels: Of the strided convolutions, samples first.
+        sample_rate: In Hz.
+        strides, kernels: Of the strided convolutions, from the wave on.
         widths: Channels after each of them.
         groups: Of each stage: one fewer than widths.
         dilations: Of a stage's units.
-        kernel_size: Of the depthwise convolutions and those next to the latent.
-        negative_slope: Of the leaky rectifiers.
-        latent_dim: Numbers of a latent vector.
+        kernel_size: Of the depthwise convolutions and of those next to the latent.
+        negative_slope: Of the leaky ReLUs.
+        latent_dim: Dimensions of the latent.
         n_layers, codebook_size: Of the quantizer.
-        default_layers: Layers coded unless the user says otherwise.
-        window_blocks: Seconds of a window, the unit of work.
+        default_layers: Layers coded by default.
+        window_blocks: Seconds per window, the unit of inference.
 
     Raises:
         ModelError: The sizes contradict each other or are out of range.
@@ -65,10 +65,10 @@ class SoundStreamConfig:
         self._check(
             {
                 "sizes are positive": all(type(size) is int and size > 0 for size in sizes),
-                "a stage or a unit is one of at most 8": all(
+                "there are 1 to 8 stages and units": all(
                     1 <= len(value) <= MAX_STAGES for value in values if isinstance(value, tuple)
                 ),
-                "strides, kernels, widths and groups belong together": len(self.strides)
+                "there are as many strides, kernels and widths, and one group fewer": len(self.strides)
                 == len(self.kernels)
                 == len(self.widths)
                 == len(self.groups) + 1,
@@ -77,7 +77,7 @@ class SoundStreamConfig:
         )
         self._check(
             {
-                "the sample rate is possible": self.sample_rate <= MAX_SAMPLE_RATE,
+                "the sample rate is at most 768,000 Hz": self.sample_rate <= MAX_SAMPLE_RATE,
                 "there are at most 64 layers": self.n_layers <= MAX_LAYERS,
                 "a codebook has 2 to 65,536 entries": 2 <= self.codebook_size <= MAX_CODEBOOK_SIZE,
                 "a window has at most 64 blocks": self.window_blocks <= MAX_WINDOW_BLOCKS,
@@ -85,7 +85,7 @@ class SoundStreamConfig:
                 "kernels are multiples of their strides": all(
                     kernel % stride == 0 for kernel, stride in zip(self.kernels, self.strides, strict=True)
                 ),
-                "groups divide what they group": all(
+                "groups divide the channels that they group": all(
                     narrow % groups == wide % groups == 0
                     for narrow, wide, groups in zip(self.widths[:-1], self.widths[1:], self.groups, strict=True)
                 )
@@ -103,7 +103,7 @@ class SoundStreamConfig:
 
     @property
     def context(self) -> tuple[int, int]:
-        """Frames to the left and right that a frame depends on, for the encoder and for the decoder, which mirrors it."""
+        """Receptive field to the left and right, in frames, of the encoder and of the decoder, which mirrors it."""
         steps = tuple(accumulate(self.strides, mul))  # samples per step after each strided convolution
         unit = (self.kernel_size - 1) * sum(self.dilations)
         strided = sum((k - s) * step // s for k, s, step in zip(self.kernels, self.strides, steps, strict=True))
@@ -111,7 +111,7 @@ class SoundStreamConfig:
         return -(-samples // self.hop_length), 0
 
     def traits(self) -> Traits:
-        """Return what engine and format have to know."""
+        """Return the properties that engine and format need."""
         return Traits(
             sample_rate=self.sample_rate,
             hop_length=self.hop_length,
@@ -125,7 +125,7 @@ class SoundStreamConfig:
         )
 
     def geometry(self) -> bytes:
-        """Return what codes mean besides the codebooks, as bytes for the fingerprint."""
+        """Return the signal geometry as bytes: what the meaning of codes depends on besides the codebooks, for the fingerprint."""
         names = ("sample_rate", "hop_length", "latent_dim", "n_layers", "codebook_size")
         found: dict[str, Any] = {name: getattr(self, name) for name in names}
         return json.dumps(found | {"family": "soundstream"}, sort_keys=True).encode()
@@ -136,20 +136,19 @@ class SoundStreamConfig:
 
     @classmethod
     def from_json(cls, text: str) -> SoundStreamConfig:
-        """Read a configuration.
+        """Parse a configuration.
 
         Raises:
-            ModelError: The text isn't a JSON object with exactly the known keys, of the right types.
+            ModelError: The text isn't a JSON object of the known keys and valid values.
         """
         return read_json(cls, text)
 
-    def _check(self, checks: dict[str, bool]) -> None:
-        broken = [rule for rule, holds in checks.items() if not holds]
-        if broken:
-            raise ModelError(f"the model's configuration breaks a rule: {broken[0]}")
+    def _check(self, rules: dict[str, bool]) -> None:
+        if rule := violated(rules):
+            raise ModelError(f"the model's configuration is invalid; required: {rule}")
 
     def _n_weights(self) -> int:
-        """Return how many numbers the model has."""
+        """Return the number of parameters."""
         stages = zip(self.widths[:-1], self.groups, strict=True)
         unit = [width * (width + width // groups + self.kernel_size + 2) for width, groups in stages]
         pairs = zip(self.widths[:-1], self.widths[1:], self.groups, self.kernels[1:], strict=True)
@@ -162,7 +161,7 @@ class SoundStreamConfig:
         return 2 * (len(self.dilations) * sum(unit) + strided + ends) + biases + codebooks
 
     def _n_activations(self) -> int:
-        """Return the most numbers that a layer gives for a window and its context."""
+        """Return the largest number of activations of a layer for a window and its context."""
         seconds = self.window_blocks + -(-self.context[0] * self.hop_length // self.sample_rate)
         steps = accumulate(self.strides, mul)
         widest = max(width * self.sample_rate // step for width, step in zip(self.widths, steps, strict=True))

@@ -1,9 +1,9 @@
-"""SoundStream: encoder, residual vector quantizer, decoder.
+"""SoundStream: causal convolutional encoder, residual vector quantizer and decoder.
 
-All convolutions are causal: zeros of the network's own stand before the first sample of whatever it is given, and nothing looks ahead
-or over all of time. So a window that begins with `config.context` frames of the audio before it gives the whole's codes.
+All convolutions are causal and pad their input with zeros on the left, and the receptive field is finite. So a window that includes
+`config.context` frames of preceding audio gives the same codes as the whole signal.
 
-Source: Zeghidour et al. 2021 (SoundStream); the units and groups are those of Lyra v1.2.0 (google/lyra).
+Source: Zeghidour et al. 2021 (SoundStream); residual units and groups as in Lyra v1.2.0 (google/lyra).
 """
 
 from __future__ import annotations
@@ -19,25 +19,25 @@ from rvqcodec.models.soundstream.config import SoundStreamConfig
 
 
 class CausalConv(nn.Conv1d):
-    """Convolution [batch, width, steps] to [batch, out, steps / stride] that looks to the left alone."""
+    """Causal convolution, [batch, width, steps] to [batch, out, steps / stride]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the convolved activations."""
+        """Return activations [batch, out, steps / stride] of `x` [batch, width, steps]."""
         (kernel,), (stride,), (dilation,) = self.kernel_size, self.stride, self.dilation
         return super().forward(functional.pad(x, ((kernel - 1) * dilation + 1 - stride, 0)))
 
 
 class CausalUpsampling(nn.ConvTranspose1d):
-    """Transposed convolution [batch, width, steps] to [batch, out, steps * stride], cut at the right.
+    """Transposed convolution, [batch, width, steps] to [batch, out, steps * stride], truncated on the right.
 
-    Each step gives kernel / stride pieces of `stride` samples, the first in its own place, the others in those of the steps after it. As
-    matrix products that takes 14 ms for 10 s of Lyra, of which convolutions take 31.
+    Each input step contributes kernel / stride pieces of `stride` samples to its own and the following output steps. Computed as matrix
+    products this takes 14 ms for 10 s of Lyra, against 31 ms as a convolution.
     """
 
     bias: Tensor
 
     def forward(self, x: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """Return the upsampled activations."""
+        """Return activations [batch, out, steps * stride] of `x` [batch, width, steps]."""
         (stride,), n_steps, groups = self.stride, x.shape[-1], self.groups
         weight = self.weight.unflatten(2, (-1, stride)).unflatten(0, (groups, -1))  # [groups, in, out, pieces, stride]
         pieces = weight.permute(3, 0, 2, 4, 1).flatten(2, 3)  # [pieces, groups, out * stride, in], both by group
@@ -49,9 +49,9 @@ class CausalUpsampling(nn.ConvTranspose1d):
 
 
 class Pointwise(nn.Conv1d):
-    """Linear layer of each step, by groups, [batch, width, steps] to [batch, out, steps].
+    """Pointwise (1 x 1) grouped convolution, [batch, width, steps] to [batch, out, steps].
 
-    A matrix product rounds alike for one thread and for two; the convolution takes other kernels for two (differences of 6e-6).
+    As a matrix product it rounds equally with one and two threads; the convolution selects other kernels (differences of 6e-6).
     """
 
     bias: Tensor
@@ -60,14 +60,14 @@ class Pointwise(nn.Conv1d):
         super().__init__(width, out, 1, groups=groups)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Return the activations of the layer."""
+        """Return activations [batch, out, steps] of `x` [batch, width, steps]."""
         weight = self.weight.view(self.groups, -1, self.weight.shape[1])  # [groups, out / groups, width / groups]
         y = weight @ x.unflatten(1, (self.groups, -1))  # [batch, groups, out / groups, steps]
         return y.flatten(1, 2) + self.bias[:, None]
 
 
 class Unit(nn.Module):
-    """Residual unit: a depthwise convolution and two layers of each step."""
+    """Residual unit: a dilated depthwise convolution and two pointwise layers."""
 
     def __init__(self, config: SoundStreamConfig, width: int, groups: int, dilation: int) -> None:
         super().__init__()
@@ -129,7 +129,7 @@ def _layers(**layers: nn.Module) -> nn.Sequential:
 
 
 class Quantizer(nn.Module):
-    """A cascade of codebooks [n_layers, codebook_size, latent_dim], each coding what those before it left over."""
+    """Residual vector quantizer with greedy search; codebooks are [n_layers, codebook_size, latent_dim]."""
 
     codebooks: Tensor
 
@@ -138,12 +138,12 @@ class Quantizer(nn.Module):
         self.register_buffer("codebooks", torch.zeros(config.n_layers, config.codebook_size, config.latent_dim))
 
     def encode(self, latent: Tensor, n_layers: int) -> Tensor:
-        """Return the codes [batch, n_layers, frames] of `latent` [batch, latent_dim, frames]: the nearest entry, layer by layer."""
+        """Return the codes [batch, n_layers, frames] of `latent` [batch, latent_dim, frames]: the nearest entry of each layer."""
         batch, _, n_frames = latent.shape
         residual = latent.transpose(1, 2).flatten(0, 1)  # [batch * frames, latent_dim]
         codes = torch.empty(n_layers, batch * n_frames, dtype=torch.int64, device=latent.device)
         for layer, codebook in enumerate(self.codebooks[:n_layers]):
-            # |r - c|^2 without |r|^2, which is the same for all entries c; the first of equal ones
+            # |r - c|^2 without |r|^2, which is equal for all entries c; ties go to the first
             errors = torch.addmm(codebook.square().sum(1), residual, codebook.T, alpha=-2.0)
             codes[layer] = errors.argmin(1)
             residual = residual - codebook[codes[layer]]
@@ -159,10 +159,10 @@ class Quantizer(nn.Module):
 
 
 class SoundStream(nn.Module):
-    """One model: encoder, quantizer and decoder.
+    """A model of the family soundstream (`models.family.Family`).
 
     Args:
-        config: The shape of the model.
+        config: The sizes of the model.
     """
 
     def __init__(self, config: SoundStreamConfig) -> None:
@@ -175,7 +175,7 @@ class SoundStream(nn.Module):
 
     @property
     def fingerprint(self) -> str:
-        """What the codes mean, as 16 hex digits: a hash of the signal geometry and the codebooks."""
+        """Identifies the meaning of codes: 16 hex digits of a hash of signal geometry and codebooks."""
         codebooks = self.quantizer.codebooks.detach().cpu().contiguous().numpy()
         return fingerprint(self.config.geometry(), codebooks.astype("<f4").tobytes())
 
@@ -183,9 +183,9 @@ class SoundStream(nn.Module):
     def encode(
         self, waves: Tensor, n_layers: int, beam_width: int, context: tuple[int, int] = (0, 0), state: None = None
     ) -> Tensor:
-        """Return the codes [batch, n_layers, frames] of `waves` [batch, 1, n_samples]; zeros fill up the last frame (`Family`).
+        """Return the codes [batch, n_layers, frames] of `waves` [batch, 1, n_samples]; the last frame is zero-padded (`Family`).
 
-        The search is greedy whatever `beam_width`: what the original coder finds are the codes.
+        The search is greedy for any `beam_width`, as in the reference encoder.
         """
         short = -waves.shape[-1] % self.config.hop_length
         latent = self.encoder(functional.pad(waves, (0, short)))
@@ -203,12 +203,12 @@ class SoundStream(nn.Module):
     ) -> Tensor:
         """Return the waves [batch, 1, frames * hop_length] of `codes` [batch, layers, frames] (`Family`).
 
-        Frames that aren't `active` [batch, frames] have a latent of zeros, and their samples are zeros.
+        Inactive frames have a latent of zeros, and their samples are set to zero.
         """
         waves = self.decoder(self.quantizer.decode(codes, n_layers * active))
-        heard = active.repeat_interleave(self.config.hop_length, 1)[:, None]  # [batch, 1, samples]
+        audible = active.repeat_interleave(self.config.hop_length, 1)[:, None]  # [batch, 1, samples]
         hop = self.config.hop_length
-        return waves.masked_fill_(~heard, 0)[..., context[0] * hop : waves.shape[-1] - context[1] * hop]
+        return waves.masked_fill_(~audible, 0)[..., context[0] * hop : waves.shape[-1] - context[1] * hop]
 
     def start(self) -> None:
-        """Return no state: windows bring their context."""
+        """Return None: windows carry their context."""

@@ -1,1 +1,1 @@
-"""The training corpus: packages, recordings, crops."""
+"""The training corpus: packages, recordings, crops, held-out clips."""

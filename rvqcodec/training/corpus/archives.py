@@ -1,4 +1,4 @@
-"""Files inside Debian packages, zip archives (.pk3, .wz) and Qt resource files (.rcc), read in memory one at a time."""
+"""Extraction of audio files from Debian packages, zip archives (.pk3, .wz) and Qt resource files (.rcc), in memory, one at a time."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ def read_package(package: Path) -> Iterator[tuple[str, bytes]]:
     with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
         try:
             with tarfile.open(fileobj=process.stdout, mode="r|") as tar:
-                yield from _wanted_members(tar)
+                yield from _audio_members(tar)
         except tarfile.TarError as error:
             raise AudioError(f"cannot unpack {package.name}: {error}") from error
 
 
-def _wanted_members(tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
+def _audio_members(tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
     for member in tar:
         path = member.name.removeprefix("./")
         is_copyright = path.startswith("usr/share/doc/") and path.endswith("/copyright")
-        stream = tar.extractfile(member) if member.isfile() and (is_copyright or _is_wanted(path)) else None
+        stream = tar.extractfile(member) if member.isfile() and (is_copyright or _may_hold_audio(path)) else None
         if stream is None:
             continue
         if is_copyright:
@@ -51,13 +51,13 @@ def _wanted_members(tar: tarfile.TarFile) -> Iterator[tuple[str, bytes]]:
             yield from open_container(path, stream.read())
 
 
-def _is_wanted(path: str) -> bool:
+def _may_hold_audio(path: str) -> bool:
     suffix = PurePosixPath(path).suffix.lower()
     return suffix in AUDIO or suffix in ZIPS or suffix == ".rcc"
 
 
 def open_container(path: str, data: bytes) -> Iterator[tuple[str, bytes]]:
-    """Yield the audio files in a zip or .rcc file under `path/inner`, or the file itself where it is audio.
+    """Yield the audio files in a zip or .rcc file under `path/inner`, or the file itself if it is audio.
 
     Raises:
         AudioError: The container is damaged.
@@ -83,15 +83,15 @@ def read_zip(data: bytes) -> Iterator[tuple[str, bytes]]:
                 if PurePosixPath(name).suffix.lower() in AUDIO:
                     yield name, archive.read(name)
     except zipfile.BadZipFile as error:
-        raise AudioError(f"not a whole zip archive: {error}") from error
+        raise AudioError(f"not a complete zip archive: {error}") from error
 
 
 def read_rcc(data: bytes) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of each audio file of a Qt resource file.
 
-    A header `qres`, version, offsets of tree, data and names; a tree of nodes of 14 bytes (22 from version 2 on)
-    whose root is the first; names as length, hash and UTF-16; data as length and bytes, after four more bytes of
-    length zlib where flagged. Entries compressed with Zstandard are left out.
+    Layout: header `qres`, version, offsets of tree, data and names; a tree of nodes of 14 bytes (22 from version 2 on), root first; names
+    as length, hash and UTF-16; data as length and bytes, zlib-compressed after four bytes of uncompressed length if flagged. Entries
+    compressed with Zstandard are skipped.
 
     Raises:
         AudioError: The file is not a Qt resource file, or damaged.

@@ -1,8 +1,8 @@
-"""The training corpus: packages in, one memory-mapped int16 file per kind and a manifest out.
+"""Construction of the training corpus from Debian packages: one memory-mapped int16 file per kind, and a manifest.
 
 A corpus folder holds `manifest.jsonl`, one recording a line, and `speech.int16`, `music.int16`, `effects.int16`:
-48 kHz mono, little endian, the recordings one after the other. Packages are added one by one, the manifest last, so a
-folder can be used while it grows and an interrupted run continues.
+48 kHz mono, little-endian, recordings concatenated. Packages are added one by one, their manifest lines last, so that a folder can be
+used while it grows and an interrupted run can be resumed.
 """
 
 from __future__ import annotations
@@ -124,13 +124,13 @@ def split_of(sha256: str, held_out: bool) -> str:
 
 
 def build_corpus(folder: Path, debs: Path, packages: Iterable[Package], jobs: int = 1) -> Iterator[str]:
-    """Download what is missing, unpack, decode, and add each package to the corpus that is not in it yet.
+    """Download, unpack and decode the packages that the corpus lacks, and add them.
 
     Args:
         folder: The corpus.
-        debs: Where the packages lie or are downloaded to.
-        packages: In this order; files with the same bytes as an earlier one are left out.
-        jobs: Processes that decode.
+        debs: Folder of downloaded packages.
+        packages: In order; duplicates of earlier files are skipped.
+        jobs: Decoding processes.
 
     Yields:
         One line about each package added.
@@ -152,7 +152,7 @@ def build_corpus(folder: Path, debs: Path, packages: Iterable[Package], jobs: in
 
 
 def find_package(debs: Path, name: str) -> Path:
-    """Return the .deb file of a package, downloaded with apt-get where it isn't there yet.
+    """Return the .deb file of a package, downloaded with apt-get if necessary.
 
     Raises:
         RvqError: It can't be downloaded.
@@ -199,7 +199,7 @@ def _decode_g722(data: bytes) -> npt.NDArray[np.float32]:
 
 
 def _decode_or_none(item: tuple[str, bytes]) -> tuple[Int16, int] | None:
-    """Return the decoded file, or nothing where it is broken, too short or silent: no reason to end an hour's work."""
+    """Return the decoded file, or None if it is damaged, too short or silent."""
     try:
         wave, rate = decode(*item)
     except AudioError:
@@ -246,7 +246,7 @@ def _add_package(
 
 
 def _new_files(deb: Path, seen: set[str]) -> tuple[str, dict[str, tuple[bytes, str]]]:
-    """Return a package's licences, and bytes and SHA-256 of the audio files by path whose bytes weren't seen before."""
+    """Return a package's licences, and bytes and SHA-256 of the audio files by path, without duplicates of `seen`."""
     licence, files = licences(""), {}
     for path, data in read_package(deb):
         if path == COPYRIGHT:
@@ -265,7 +265,7 @@ def _version(deb: Path) -> str:
 
 
 def _run(command: list[str], data: bytes = b"", cwd: Path | None = None) -> subprocess.CompletedProcess[bytes]:
-    """Run a program to its end, `data` on its standard input.
+    """Run a program with `data` on its standard input.
 
     Raises:
         RvqError: The program isn't installed.
@@ -294,7 +294,7 @@ def _append(path: Path, data: bytes) -> None:
 
 
 def _cut_audio(folder: Path, recordings: list[Recording]) -> None:
-    """Drop audio that an interrupted run left behind without a line in the manifest."""
+    """Truncate audio without a manifest line, left by an interrupted run."""
     for kind in KINDS:
         end = max((r.offset + r.n_samples for r in recordings if r.kind == kind), default=0)
         if _size(folder, kind) > end:

@@ -1,4 +1,4 @@
-"""The held-out clips: the one list of files that no training may use, and what an evaluation is made of."""
+"""The held-out list: files that no training may use, and the evaluation clips taken from them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ LIST = Path(__file__).with_name("heldout.json")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """A Debian package that clips are of: its version when they were chosen, and licence names from its copyright file."""
+    """A Debian package with clips: the version that they were chosen from, and licence names from its copyright file."""
 
     version: str
     licence: str
@@ -20,13 +20,13 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """A part of an audio file in a package.
+    """An excerpt of an audio file in a package.
 
     Args:
         path: Inside the package, through archives.
         sha256: Of the file's bytes, hexadecimal.
-        start_s: Where the part starts.
-        seconds: Its length.
+        start_s: Start of the excerpt, seconds.
+        seconds: Its duration.
     """
 
     path: str
@@ -37,14 +37,14 @@ class Piece:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HeldOutClip:
-    """One clip: a part of a file, or short parts of one speaker or sort of sound, joined.
+    """A clip: an excerpt, or concatenated short excerpts of one speaker or sound class.
 
     Args:
         id: Its name.
         kind: "speech", "music" or "effects".
-        what: Language and speaker, genre and title, or sort of sound.
+        what: Language and speaker, genre and title, or sound class.
         package: Debian package.
-        pieces: Parts in their order.
+        pieces: Excerpts in order.
     """
 
     id: str
@@ -56,7 +56,7 @@ class HeldOutClip:
 
 @dataclass(frozen=True, slots=True)
 class HeldOut:
-    """The list: clips, and the packages they are of by name."""
+    """The list: clips, and their packages by name."""
 
     packages: dict[str, Source]
     clips: tuple[HeldOutClip, ...]
@@ -64,7 +64,7 @@ class HeldOut:
 
 @cache
 def held_out() -> HeldOut:
-    """Return the list."""
+    """Return the held-out list."""
     content = json.loads(LIST.read_text(encoding="utf-8"))
     packages = {name: Source(**fields) for name, fields in content["packages"].items()}
     clips = (

@@ -1,8 +1,8 @@
-"""Which Debian packages (bookworm, main) the training corpus is made of, and what kind of sound their files are.
+"""The Debian packages (bookworm, main) of the training corpus, and the kind of sound of their files.
 
 Core: 54 packages, 2.9 GB, about 35 hours. Big: 19 more, 6.1 GB, about 49 hours. The held-out packages are never
-trained on. A file's kind is that of the first pattern that its path matches: the package's own, then `GENERAL`, else
-the package's kind.
+trained on. A file's kind is that of the first pattern that matches its path, of the package's own and then of `GENERAL`, else the
+package's kind.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Package:
 
     Args:
         name: Its name in Debian main.
-        kind: What its files are unless a pattern says otherwise.
+        kind: Of its files unless a pattern matches.
         patterns: Shell patterns of paths with their kinds, first match wins.
         group: "core", "big" or "eval" (held out).
     """
@@ -95,5 +95,5 @@ BIG = (
 
 
 def select(big: bool) -> tuple[Package, ...]:
-    """Return a corpus' packages, the held-out ones first so that none of their files is trained on as another's."""
+    """Return the packages of a corpus, the held-out ones first so that duplicates of their files are never trained on."""
     return EVALUATION + CORE + (BIG if big else ())

@@ -1,1 +1,1 @@
-"""How good decoded audio is; `rvq eval` uses it too."""
+"""Objective quality measures; `rvq eval` uses them too."""

@@ -1,4 +1,7 @@
-"""Held-out quality: PESQ-WB of speech, ViSQOL in audio mode and the mel distance, on fixed clips."""
+"""Evaluation on held-out clips: PESQ-WB (speech), ViSQOL (audio mode) and mel distance.
+
+Source: ITU-T P.862.2 (PESQ-WB); Chinen et al. 2020 (ViSQOL v3).
+"""
 
 from __future__ import annotations
 
@@ -31,10 +34,10 @@ Wave = npt.NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """A held-out piece of sound.
+    """A held-out clip.
 
     Args:
-        name: Package and place in it.
+        name: Package and file.
         kind: "speech", "music" or "effects".
         wave: float32 [n_samples], 48 kHz, -22 dBFS.
     """
@@ -46,7 +49,7 @@ class Clip:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """Quality of one clip at one number of layers; PESQ is not a number for what isn't speech."""
+    """Quality of one clip at one number of layers; PESQ is NaN unless the clip is speech."""
 
     clip: str
     kind: str
@@ -62,11 +65,11 @@ class Measurement:
 
 
 def select_clips(corpus: Corpus, n_per_kind: int, splits: Sequence[str] = ("eval", "valid")) -> tuple[Clip, ...]:
-    """Return fixed clips of held-out recordings, in the order of their hashes, three a package at most.
+    """Return fixed clips of held-out recordings, in the order of their hashes, at most three per package.
 
     Args:
         corpus: Where from.
-        n_per_kind: Clips of each kind, fewer where there aren't so many.
+        n_per_kind: Clips of each kind, or as many as there are.
         splits: Which splits count as held out.
     """
     clips = []
@@ -96,12 +99,12 @@ def measure(codec: Rvq48, clips: Sequence[Clip], layer_counts: Sequence[int], be
 
     Args:
         codec: The codec, in evaluation mode.
-        clips: What to measure it on.
+        clips: Held-out clips.
         layer_counts: Numbers of layers.
         beam_width: Of the quantizer's search.
 
     Raises:
-        RvqError: The measures aren't installed.
+        RvqError: A measure isn't installed.
     """
     device = codec.silence.device
     distance = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies).to(device)
@@ -118,7 +121,7 @@ def measure(codec: Rvq48, clips: Sequence[Clip], layer_counts: Sequence[int], be
 
 
 def decode_layers(codec: Rvq48, wave: Wave, layer_counts: Sequence[int], beam_width: int = 1) -> list[Wave]:
-    """Return a wave [n_samples], coded and decoded with each number of layers."""
+    """Return a wave [n_samples] encoded and decoded with each number of layers."""
     device = codec.silence.device
     with torch.inference_mode():
         codes = codec.encode(torch.from_numpy(wave).to(device)[None, None], max(layer_counts), beam_width)
@@ -129,7 +132,7 @@ def decode_layers(codec: Rvq48, wave: Wave, layer_counts: Sequence[int], beam_wi
 
 
 def pesq_wideband(reference: Wave, decoded: Wave) -> float:
-    """Return PESQ-WB (ITU-T P.862.2) of two 48 kHz waves, not a number where it finds no utterance.
+    """Return PESQ-WB (ITU-T P.862.2) of two waves at 48 kHz, float32 [n_samples], NaN if it detects no utterance.
 
     Raises:
         RvqError: The package pesq isn't installed.
@@ -146,7 +149,7 @@ def pesq_wideband(reference: Wave, decoded: Wave) -> float:
 
 
 def visqol(reference: Wave, decoded: Wave) -> float:
-    """Return ViSQOL (audio mode, 48 kHz) of two waves.
+    """Return ViSQOL (audio mode), 1 to 5, of two waves at 48 kHz, float32 [n_samples].
 
     Raises:
         RvqError: The package visqol-python isn't installed.

@@ -1,4 +1,4 @@
-"""Scores one degraded recording against its reference with the measures that codecs are judged by."""
+"""Full-reference quality measures of a degraded recording: ViSQOL, Zimtohrli, PESQ-WB, STOI, mel distance, SI-SDR."""
 
 from __future__ import annotations
 
@@ -26,10 +26,17 @@ MOST_UNEQUAL_S = 0.5
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scores:
-    """What the measures say; not a number where one can't be taken, such as PESQ of what isn't speech.
+    """Scores; NaN where a measure is undefined, such as PESQ of signals without speech.
 
-    visqol: ViSQOL in audio mode, 1 to 5. zimtohrli: its opinion score, 1 to 5. pesq_wb: PESQ-WB of 16 kHz, 1 to 4.64. stoi: 0 to 1.
-    mel_distance: mean L1 distance of log10 mel spectra over six windows; si_sdr_db: scale-invariant signal to distortion.
+    Args:
+        seconds: Duration compared.
+        kbps: Bitrate of the degraded file.
+        visqol: ViSQOL in audio mode, 1 to 5.
+        zimtohrli: Zimtohrli MOS, 1 to 5.
+        pesq_wb: PESQ-WB at 16 kHz, 1 to 4.64.
+        stoi: 0 to 1.
+        mel_distance: Mean L1 distance of log10 mel spectra over six window lengths.
+        si_sdr_db: Scale-invariant signal-to-distortion ratio, dB.
     """
 
     seconds: float
@@ -42,7 +49,7 @@ class Scores:
     si_sdr_db: float
 
     def as_dict(self) -> dict[str, float | None]:
-        """Return the scores, None where there is no number."""
+        """Return the scores, None instead of NaN."""
         return {name: None if math.isnan(value) else round(value, 4) for name, value in asdict(self).items()}
 
 
@@ -50,14 +57,14 @@ def score_pair(reference: Path, degraded: Path) -> Scores:
     """Return the scores of `degraded`, audio or an .rvq file, against `reference`; both as mono at 48 kHz.
 
     Raises:
-        AudioError: One can't be read, is shorter than a second, or their lengths differ by more than half a second.
+        AudioError: A file can't be read or is shorter than a second, or their lengths differ by more than half a second.
         RvqError: A measure isn't installed.
     """
     original, decoded = _mono(reference), _decoded(degraded)
     if min(len(original), len(decoded)) < SHORTEST_S * SAMPLE_RATE:
-        raise AudioError("a second is the least that can be scored")
+        raise AudioError("expected at least a second of audio")
     if abs(len(original) - len(decoded)) > MOST_UNEQUAL_S * SAMPLE_RATE:
-        raise AudioError("the two differ in length by more than half a second: they are no pair")
+        raise AudioError("the lengths differ by more than half a second")
     n = min(len(original), len(decoded))
     original, decoded = original[:n], decoded[:n]
     low = [soxr.resample(wave, SAMPLE_RATE, PESQ_RATE) for wave in (original, decoded)]
@@ -74,7 +81,7 @@ def score_pair(reference: Path, degraded: Path) -> Scores:
 
 
 def si_sdr(reference: Wave, degraded: Wave) -> float:
-    """Return the scale-invariant signal-to-distortion ratio in dB, without means.
+    """Return the scale-invariant SDR in dB of two waves [n_samples] without their means; NaN for a constant reference.
 
     Source: Le Roux et al. 2019.
     """

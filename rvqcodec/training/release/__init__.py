@@ -1,1 +1,1 @@
-"""What is made of a trained model: weights, tables, entropy network, card."""
+"""Release of a trained model: calibration, weights, static tables, entropy network, model card."""

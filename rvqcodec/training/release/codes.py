@@ -1,9 +1,9 @@
-"""The codes of a frozen codec over the corpus: what entropy models learn from.
+"""Codes of a frozen codec over the corpus: the training data of entropy models.
 
-A codes folder holds `codes.jsonl`, one piece of a recording a line, and `codes.uint16`, the pieces' codes one after the
-other, each [layers, frames], little endian. Pieces are coded as a file would be: levelled, searched, silent blocks left
-out. They come in a shuffled order with fixed shares of the kinds, held-out ones first, so the folder can be used while
-it grows and an interrupted run continues.
+A codes folder holds `codes.jsonl`, one excerpt of a recording a line, and `codes.uint16`, the concatenated codes of the excerpts, each
+[layers, frames], little-endian. Excerpts are encoded as files are: levelled, with beam search, without silent blocks. They are in a
+shuffled order with fixed proportions of the kinds, held-out ones first, so that a folder can be used while it grows and an interrupted
+run can be resumed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from rvqcodec.encoded import SILENT
 from rvqcodec.errors import AudioError
 from rvqcodec.pipeline.stored import batched
 from rvqcodec.training.corpus.corpus import SAMPLE_RATE, Corpus, Recording
-from rvqcodec.training.corpus.crops import SHARES
+from rvqcodec.training.corpus.crops import PROPORTIONS
 
 PIECE_S = 20
 HELD_OUT_S = 600
@@ -36,15 +36,15 @@ Codes = npt.NDArray[np.uint16]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Piece:
-    """Part of a recording.
+    """An excerpt of a recording.
 
     Args:
         package: Debian package of the recording.
         path: Its path there.
         kind: "speech", "music" or "effects".
         split: "train", "valid" or "eval".
-        start: First sample of the piece in the recording.
-        n_frames: Frames that have codes.
+        start: Index of its first sample in the recording.
+        n_frames: Frames with codes.
     """
 
     package: str
@@ -61,14 +61,14 @@ class CodedPieces:
 
     Args:
         pieces: The index.
-        codes: Of each piece, uint16 [layers, frames].
+        codes: Of each excerpt, uint16 [layers, frames].
     """
 
     pieces: tuple[Piece, ...]
     codes: tuple[Codes, ...]
 
     def of(self, *splits: str, kind: str = "") -> list[Codes]:
-        """Return the codes of some splits, of one kind or of all."""
+        """Return the codes of some splits, of one kind or of all kinds."""
         pairs = zip(self.pieces, self.codes, strict=True)
         return [codes for piece, codes in pairs if piece.split in splits and kind in ("", piece.kind)]
 
@@ -93,15 +93,15 @@ def open_codes(folder: Path, n_layers: int) -> CodedPieces:
 def code_corpus(
     codec: Codec, corpus: Corpus, folder: Path, minutes: float, beam_width: int, n_threads: int = 1
 ) -> Iterator[str]:
-    """Code pieces of the corpus until all are coded or the time is over, and yield now and then how far it is.
+    """Encode excerpts of the corpus until all are done or the time is up; yield progress messages.
 
     Args:
         codec: The codec, in evaluation mode.
-        corpus: What to code.
-        folder: The codes folder; what it holds already stays.
-        minutes: How long at most.
-        beam_width: Of the quantizer's search.
-        n_threads: Pieces that are worked on side by side; changes no code.
+        corpus: The corpus.
+        folder: The codes folder, which is continued.
+        minutes: Time limit.
+        beam_width: Of the quantizer search.
+        n_threads: Excerpts encoded in parallel; doesn't affect the codes.
 
     Raises:
         AudioError: The folder holds codes of another codec.
@@ -139,7 +139,11 @@ def _append(folder: Path, piece: Piece, codes: Codes) -> None:
 
 
 def _claim(folder: Path, fingerprint: str) -> None:
-    """Note whose codes a folder holds."""
+    """Record whose codes a folder holds.
+
+    Raises:
+        AudioError: It holds codes of another codec.
+    """
     path = folder / OWNER
     if not path.exists():
         path.write_text(fingerprint, encoding="utf-8")
@@ -148,16 +152,16 @@ def _claim(folder: Path, fingerprint: str) -> None:
 
 
 def plan(corpus: Corpus) -> list[tuple[Piece, Recording]]:
-    """Return all pieces in their order: some of each held-out kind, then those for training, kinds by their shares."""
+    """Return all excerpts in order: some of each held-out kind, then those for training, kinds interleaved by `PROPORTIONS`."""
     pieces = sorted(_pieces(corpus), key=lambda item: _key(item[0]))
     chosen = []
-    for split, kind in ((split, kind) for split in ("eval", "valid") for kind in SHARES):
+    for split, kind in ((split, kind) for split in ("eval", "valid") for kind in PROPORTIONS):
         chosen += [item for item in pieces if (item[0].split, item[0].kind) == (split, kind)][: HELD_OUT_S // PIECE_S]
     train = []
-    for kind, share in SHARES.items():
+    for kind, proportion in PROPORTIONS.items():
         of_kind = [item for item in pieces if (item[0].split, item[0].kind) == ("train", kind)]
         lengths = [min(recording.n_samples - piece.start, PIECE_S * SAMPLE_RATE) for piece, recording in of_kind]
-        train += list(zip(np.cumsum(lengths) / share, of_kind, strict=True))
+        train += list(zip(np.cumsum(lengths) / proportion, of_kind, strict=True))
     return chosen + [item for _, item in sorted(train, key=lambda pair: float(pair[0]))]
 
 
@@ -181,7 +185,7 @@ def _key(piece: Piece) -> bytes:
 
 
 def _code(codec: Codec, samples: npt.NDArray[np.int16], beam_width: int) -> Codes:
-    """Return the codes, uint16 [layers, frames], of those blocks of a piece that aren't silent."""
+    """Return the codes, uint16 [layers, frames], of the blocks of an excerpt that aren't silent."""
     wave = samples.astype(np.float32) / 32768.0
     encoded = codec.encode(wave, codec.traits.n_layers, beam_width)
     active = np.repeat(encoded.levels[0] != SILENT, codec.traits.frames_per_block)[: encoded.codes.shape[2]]

@@ -1,7 +1,7 @@
-"""The entropy network's training: a float network on the codes of a frozen codec, then rounded to integers.
+"""Training of the entropy network: a floating-point network on the codes of a frozen codec, then post-training quantization.
 
-The float network computes what `formats.network` does, within the ranges that integers have there, so that rounding it
-afterwards costs nothing that can be measured.
+The floating-point network computes the same function as `formats.entropy.network`, within the ranges of the integers there, so that
+quantization has no measurable cost.
 """
 
 from __future__ import annotations
@@ -24,30 +24,32 @@ from rvqcodec.models.rvq48.config import N_FREQUENCIES
 from rvqcodec.training.release.codes import CodedPieces, Codes
 
 SCALE = 32
-"""Steps of an activation or embedding to 1, so both reach to nearly 4."""
-REACHED = LIMIT / SCALE
+"""Quantization steps per unit of activations and embeddings, whose range is therefore nearly 4."""
+ACTIVATION_RANGE = LIMIT / SCALE
 SHIFT = 24
 SLOW_LAYERS, SLOW_STRIDES, FAST_STRIDES = 3, (8, 4, 2, 1), (1,)
 LOWER_LAYERS = 12
 SCALE_SIZE, SCALE_DETAIL = 0.3, 32
-"""How large embeddings of tones begin, and waves of the fastest of their numbers over the scale."""
+"""Of the initial embeddings of sinusoid codes: amplitude, and periods of the highest frequency over the scale."""
 PADDING = 24
 N_EVALUATED = 6000
-TOLD = 10
+REPORTS = 10
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntropySettings:
-    """How to train.
+    """Settings of the training.
 
-    minutes, steps: Length of the run: in steps where there are any.
-    width: Numbers of an embedding.
-    hidden, upper_hidden: Numbers of a hidden layer, in the lower 12 layers and in those above, where little is to be won.
-    batch, n_frames: Sequences of a step, and their frames.
-    n_layers_a_step: Layers that a step trains; lower ones are chosen more often.
-    rate: Peak learning rate.
-    dropout: Of what the network sees; the whole corpus needs none.
-    sinusoid_layers: Those of the model (`LayerGroup`): steady or gliding, so that a frame's neighbours tell much.
+    Args:
+        minutes, steps: Length of the run; in steps if not 0.
+        width: Dimensions of an embedding.
+        hidden, upper_hidden: Units of the hidden layer, for the lower 12 vector layers and for those above, which are less predictable.
+        batch, n_frames: Sequences per step, and their frames.
+        n_layers_a_step: Layers trained per step; lower ones are drawn more often.
+        rate: Peak learning rate.
+        dropout: On the inputs; unnecessary with the whole corpus.
+        seed: Of initialisation and sampling.
+        sinusoid_layers: Indices of the sinusoid layers, whose codes are highly predictable from neighbouring frames.
     """
 
     minutes: float = 20.0
@@ -64,24 +66,24 @@ class EntropySettings:
     sinusoid_layers: tuple[int, ...] = ()
 
     def is_slow(self, layer: int) -> bool:
-        """Return whether a layer's frames are coded in many passes, so that most have near neighbours."""
+        """Return whether a layer is coded in many passes, so that most frames have close context frames."""
         return layer in self.sinusoid_layers or self._vector(layer) < SLOW_LAYERS
 
     def n_hidden(self, layer: int) -> int:
-        """Return the numbers of a layer's hidden layer."""
+        """Return the hidden units of a layer's network."""
         return self.hidden if layer in self.sinusoid_layers or self._vector(layer) < LOWER_LAYERS else self.upper_hidden
 
     def _vector(self, layer: int) -> int:
-        """Return how many layers of vectors lie below a layer."""
-        return layer - sum(tone < layer for tone in self.sinusoid_layers)
+        """Return the number of vector layers below a layer."""
+        return layer - sum(sinusoid < layer for sinusoid in self.sinusoid_layers)
 
     def progress(self, step: int, seconds: float) -> float:
-        """Return how much of the run is done, from 0 to 1 and perhaps past it."""
+        """Return the completed fraction of the run, 0 to 1 or slightly more."""
         return step / self.steps if self.steps else seconds / (60 * self.minutes)
 
 
 class LayerPredictor(nn.Module):
-    """Predicts one layer."""
+    """The network of one layer."""
 
     def __init__(self, strides: tuple[int, ...], logarithms: Tensor, width: int, hidden: int) -> None:
         super().__init__()
@@ -98,7 +100,7 @@ class LayerPredictor(nn.Module):
 
     @torch.no_grad()
     def start_as_scale(self) -> None:
-        """Give codes that are neighbours on a scale embeddings that are: waves of the code, from slow to fast; 0 stays apart from it."""
+        """Initialise the embeddings of an ordinal scale as positional encodings (sinusoids of several frequencies); code 0 gets zeros."""
         size, width = len(self.embedding.weight) - 1, self.embedding.embedding_dim
         speeds = torch.logspace(-1.0, math.log2(SCALE_DETAIL), width // 2, base=2.0) * 2 * math.pi / N_FREQUENCIES
         angles = torch.arange(size)[:, None] * speeds
@@ -106,27 +108,27 @@ class LayerPredictor(nn.Module):
         self.embedding.weight[0] = 0
 
     def embedded(self, codes: Tensor) -> Tensor:
-        """Return what codes add to their frames' sums, [batch, frames, width]: nothing where they are past the codebook."""
+        """Return the embeddings of codes, [batch, frames, width]; zeros for codes beyond the codebook."""
         added: Tensor = self.embedding(codes.clamp(max=self.output.out_features))
         return added
 
-    def forward(self, known: Tensor, number: int, dropout: float) -> Tensor:
-        """Return logits [batch, n, codebook_size] of a pass from what is known around its frames, [batch, n, N_OFFSETS * width]."""
-        seen = F.dropout(F.hardtanh(known, -REACHED, REACHED), dropout, self.training)
-        active = F.hardtanh(self.hidden[number](seen), 0.0, REACHED)
+    def forward(self, context: Tensor, number: int, dropout: float) -> Tensor:
+        """Return logits [batch, n, codebook_size] of a pass, given its context frames, [batch, n, N_OFFSETS * width]."""
+        inputs = F.dropout(F.hardtanh(context, -ACTIVATION_RANGE, ACTIVATION_RANGE), dropout, self.training)
+        active = F.hardtanh(self.hidden[number](inputs), 0.0, ACTIVATION_RANGE)
         logits: Tensor = self.output(F.dropout(active, dropout, self.training))
         return logits
 
 
 class Predictor(nn.Module):
-    """Predicts all layers.
+    """The networks of all layers.
 
     Args:
-        shares: How often each code of each layer is used, [codebook_size], for the start.
+        probabilities: Of the codes of each layer, float64 [codebook_size], for the initial biases.
         settings: Sizes.
     """
 
-    def __init__(self, shares: Sequence[npt.NDArray[np.float64]], settings: EntropySettings) -> None:
+    def __init__(self, probabilities: Sequence[npt.NDArray[np.float64]], settings: EntropySettings) -> None:
         super().__init__()
         self.dropout = settings.dropout
         self.sinusoid_layers = settings.sinusoid_layers
@@ -137,13 +139,13 @@ class Predictor(nn.Module):
                 settings.width,
                 settings.n_hidden(layer),
             )
-            for layer, row in enumerate(shares)
+            for layer, row in enumerate(probabilities)
         )
         for layer in settings.sinusoid_layers:
             self._part(layer).start_as_scale()
 
     def bits(self, codes: Tensor, layer: int) -> Tensor:
-        """Return the mean bits of a layer's codes in sequences [batch, layers, frames]; codes past the codebook are gaps."""
+        """Return the mean bits of a layer's codes in sequences [batch, layers, frames]; codes beyond the codebook are gaps."""
         part = self._part(layer)
         n_frames = codes.shape[2]
         lower = [self._part(below).embedded(codes[:, below]) for below in range(layer)]
@@ -154,11 +156,11 @@ class Predictor(nn.Module):
         passes = [frames[:: 2 * part.strides[0]], *(frames[s :: 2 * s] for s in part.strides)]
         for number, chosen in enumerate(passes):
             near = chosen[:, None] + torch.from_numpy(offsets(part.strides, number)) + PADDING
-            known = F.pad(sums, (0, 0, PADDING, PADDING))[:, near].flatten(2)
-            wanted = codes[:, layer, chosen]
-            real = wanted < part.output.out_features
-            logits = part(known, number, self.dropout).float()
-            total = total + F.cross_entropy(logits[real], wanted[real], reduction="sum")
+            context = F.pad(sums, (0, 0, PADDING, PADDING))[:, near].flatten(2)
+            targets = codes[:, layer, chosen]
+            real = targets < part.output.out_features
+            logits = part(context, number, self.dropout).float()
+            total = total + F.cross_entropy(logits[real], targets[real], reduction="sum")
             count += int(real.sum())
             sums = sums.index_add(1, chosen, own[:, chosen])
         mean: Tensor = total / max(1, count) / math.log(2)
@@ -173,15 +175,15 @@ class Predictor(nn.Module):
 
 @dataclass(slots=True)
 class Run:
-    """What a training run gives: the best network on held-out codes, and its mean bits a code there."""
+    """A training run: the best network so far on held-out codes, and its mean bits per code there."""
 
     predictor: Predictor
     best: float = math.inf
     state: dict[str, Any] = field(default_factory=dict)
 
 
-def shares_of(pieces: Sequence[Codes], sizes: Sequence[int]) -> list[npt.NDArray[np.float64]]:
-    """Return how often each code of each layer is used, [codebook_size], half a use added to each."""
+def code_probabilities(pieces: Sequence[Codes], sizes: Sequence[int]) -> list[npt.NDArray[np.float64]]:
+    """Return the relative frequencies of each layer's codes, float64 [codebook_size], with 0.5 added to each count."""
     counts = [np.full(size, 0.5) for size in sizes]
     for codes in pieces:
         for count, row in zip(counts, codes, strict=True):
@@ -192,50 +194,52 @@ def shares_of(pieces: Sequence[Codes], sizes: Sequence[int]) -> list[npt.NDArray
 def train_network(
     coded: CodedPieces, sizes: Sequence[int], settings: EntropySettings, run: Run | None = None
 ) -> Iterator[str]:
-    """Train a network and yield how it goes; `run` holds the best one meanwhile.
+    """Train a network and yield progress messages; `run` holds the best one so far.
 
     Args:
         coded: The codes, with their splits.
-        sizes: Entries of each layer's codebook.
-        settings: How.
-        run: Made by `start_run`.
+        sizes: Codebook size of each layer.
+        settings: Of the training.
+        run: From `start_run`.
     """
     run = run or start_run(coded, sizes, settings)
     predictor, generator = run.predictor, np.random.default_rng(settings.seed)
     flat, held_out = joined(coded.of("train"), max(sizes)), joined(coded.of("valid", "eval"), max(sizes))
     optimizer = torch.optim.AdamW(predictor.parameters(), lr=settings.rate, weight_decay=0.01)
     n_layers = len(predictor.layers)
-    odds = 1 / (1 + np.arange(n_layers) / 4)
+    weights = 1 / (1 + np.arange(n_layers) / 4)
     started, step = time.monotonic(), 0
-    told = 0.0
+    reported = 0.0
     while (progress := settings.progress(step, time.monotonic() - started)) < 1:
         for group in optimizer.param_groups:
             group["lr"] = settings.rate * 0.5 * (1 + math.cos(math.pi * progress)) * min(1.0, (step + 1) / 50)
         places = generator.integers(0, flat.shape[1] - settings.n_frames, settings.batch)
         codes = torch.stack([flat[:, place : place + settings.n_frames].long() for place in places])
-        layers = generator.choice(n_layers, min(n_layers, settings.n_layers_a_step), replace=False, p=odds / odds.sum())
+        layers = generator.choice(
+            n_layers, min(n_layers, settings.n_layers_a_step), replace=False, p=weights / weights.sum()
+        )
         optimizer.zero_grad()
         with torch.autocast("cpu", torch.bfloat16):
             losses = [predictor.bits(codes, int(layer)) for layer in layers]
         torch.stack(losses).mean().backward()
         optimizer.step()
         step += 1
-        if progress - told > 1 / TOLD:
-            told = progress
-            yield f"{step} steps: {_keep_best(run, held_out):.3f} bits a code held out"
-    yield f"{step} steps: {_keep_best(run, held_out):.3f} bits a code held out"
+        if progress - reported > 1 / REPORTS:
+            reported = progress
+            yield f"{step} steps: {_keep_best(run, held_out):.3f} bits per code, held out"
+    yield f"{step} steps: {_keep_best(run, held_out):.3f} bits per code, held out"
     predictor.load_state_dict(run.state)
     predictor.eval()
 
 
 def start_run(coded: CodedPieces, sizes: Sequence[int], settings: EntropySettings) -> Run:
-    """Return a run that begins with the codes' frequencies."""
+    """Return a new run, its biases initialised to the codes' log frequencies."""
     torch.manual_seed(settings.seed)
-    return Run(Predictor(shares_of(coded.of("train"), sizes), settings))
+    return Run(Predictor(code_probabilities(coded.of("train"), sizes), settings))
 
 
 def joined(pieces: Sequence[Codes], gap: int) -> Tensor:
-    """Return pieces as one sequence, int32 [layers, frames], with gaps of a code past all codebooks that keep them apart."""
+    """Return excerpts as one sequence, int32 [layers, frames], separated by gaps of a code beyond all codebooks."""
     padded = [np.pad(codes, ((0, 0), (0, PADDING)), constant_values=gap) for codes in pieces]
     return torch.from_numpy(np.concatenate(padded, 1).astype(np.int32))
 
@@ -253,7 +257,7 @@ def _keep_best(run: Run, held_out: Tensor) -> float:
 
 
 def rounded(predictor: Predictor) -> list[dict[str, npt.NDArray[Any]]]:
-    """Return a trained network as integers, each layer's arrays (`weights.networks.ARRAYS` and strides)."""
+    """Return a trained network quantized to integers: each layer's arrays (`weights.networks.ARRAYS` and strides)."""
     with torch.no_grad():
         return [_rounded_layer(part) for part in predictor.layers if isinstance(part, LayerPredictor)]
 
@@ -287,21 +291,21 @@ def _rounded_linear(linear: nn.Linear, gain: float, bias_gain: float) -> tuple[n
 
 
 @torch.no_grad()
-def take_over(predictor: Predictor, layers: Sequence[dict[str, npt.NDArray[Any]]]) -> None:
-    """Start from a rounded network: set a predictor of the same sizes to what its integers stand for.
+def load_rounded(predictor: Predictor, layers: Sequence[dict[str, npt.NDArray[Any]]]) -> None:
+    """Initialise a predictor with a quantized network of the same sizes.
 
-    Tone layers stay as they are where the network has none.
+    Sinusoid layers are left as they are if the network has none.
 
     Raises:
         RuntimeError: The sizes differ.
     """
     without = len(layers) < len(predictor.layers)
-    known = [
+    context = [
         part for layer, part in enumerate(predictor.layers) if not (without and layer in predictor.sinusoid_layers)
     ]
-    for part, arrays in zip(known, layers, strict=True):
+    for part, arrays in zip(context, layers, strict=True):
         if not isinstance(part, LayerPredictor) or tuple(arrays["strides"]) != part.strides:
-            raise RuntimeError("other strides")
+            raise RuntimeError("the strides differ")
         part.embedding.weight[:-1].copy_(torch.from_numpy(arrays["embedding"] / SCALE))
         to_steps = LOG_STEPS / math.log(2)
         hidden = zip(part.hidden, arrays["hidden"], arrays["hidden_scale"], arrays["hidden_bias"], strict=True)
@@ -314,12 +318,12 @@ def take_over(predictor: Predictor, layers: Sequence[dict[str, npt.NDArray[Any]]
 
 
 def network_of(identity: str, shift: int, layers: Sequence[dict[str, npt.NDArray[Any]]]) -> EntropyNetwork:
-    """Return the network of arrays as they are stored."""
+    """Return the network of stored arrays."""
     return EntropyNetwork(identity, tuple(map(LayerNetwork.from_arrays, layers)), shift)
 
 
 def measure_network(network: EntropyNetwork, pieces: Sequence[Codes], n_layers: int) -> npt.NDArray[np.float64]:
-    """Return the mean bits of each layer's codes under the integer network, [n_layers]; contexts begin anew in each piece."""
+    """Return the mean bits of each layer's codes under the integer network, [n_layers]; contexts are reset for each excerpt."""
     bits, count = np.zeros(n_layers), 0
     for codes in pieces:
         sums = network.start(codes.shape[1])

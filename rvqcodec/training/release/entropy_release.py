@@ -1,4 +1,4 @@
-"""An entropy network as it is shipped: codes of the corpus, training, rounding, one file beside the weights and its card."""
+"""Release of an entropy network: codes of the corpus, training, quantization, weights file and card."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ from rvqcodec.formats.entropy.payload import StaticTables
 from rvqcodec.models.family import Traits
 from rvqcodec.pipeline.tables import load_network
 from rvqcodec.training.corpus.corpus import open_corpus
-from rvqcodec.training.corpus.crops import SHARES
+from rvqcodec.training.corpus.crops import PROPORTIONS
 from rvqcodec.training.release.codes import CodedPieces, Codes, code_corpus, open_codes
 from rvqcodec.training.release.entropy import (
     SHIFT,
     EntropySettings,
     Run,
+    load_rounded,
     measure_network,
     rounded,
     start_run,
-    take_over,
     train_network,
 )
 from rvqcodec.weights.load import load_model
@@ -49,15 +49,16 @@ COUNTS = (3, 6, 12, 24)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EntropyRelease:
-    """What to make.
+    """A request.
 
-    corpus, codes: The corpus, and the folder of its codes, which is made or goes on.
-    model: A model's name or the path of its weights.
-    folder: Where to write; beside the weights when absent.
-    minutes, code_minutes: For the training, and for coding the corpus.
-    init: What to start from: an earlier run's checkpoint, or a shipped network.
-    rate: Peak learning rate.
-    n_threads: For both.
+    Args:
+        corpus, codes: The corpus, and the folder of its codes, which is created or continued.
+        model: A model's name or the path of its weights.
+        folder: Output folder; that of the weights when absent.
+        minutes, code_minutes: Time for training, and for encoding the corpus.
+        init: Initial network: an earlier run's checkpoint, or a released network.
+        rate: Peak learning rate.
+        n_threads: For both.
     """
 
     corpus: Path
@@ -72,10 +73,10 @@ class EntropyRelease:
 
 
 def release(request: EntropyRelease) -> Iterator[str]:
-    """Code the corpus, train, round, and write NAME.network-N.safetensors and its card; yield how it goes.
+    """Encode the corpus, train, quantize, and write NAME.network-N.safetensors and its card; yield progress messages.
 
     Raises:
-        RvqError: What is needed is missing.
+        RvqError: The model or the corpus is missing.
         OutputError: A file can't be written.
     """
     torch.set_num_threads(1)
@@ -90,7 +91,7 @@ def release(request: EntropyRelease) -> Iterator[str]:
     settings = EntropySettings(minutes=request.minutes, rate=request.rate, sinusoid_layers=sinusoid_layers(traits))
     run = start_run(coded, sizes, settings)
     if request.init:
-        _take_over(run, Path(request.init))
+        _initialise(run, Path(request.init))
     for line in train_network(coded, sizes, settings, run):
         _save(run, request.codes / CHECKPOINT)
         yield line
@@ -107,35 +108,35 @@ def release(request: EntropyRelease) -> Iterator[str]:
 
 
 def sinusoid_layers(traits: Traits) -> tuple[int, ...]:
-    """Return the layers, counted from 0, whose codes are frequencies."""
+    """Return the indices of the sinusoid layers."""
     kinds = [group.kind for group in traits.groups for _ in range(group.n_layers)]
     return tuple(layer for layer, kind in enumerate(kinds) if kind == "sinusoid")
 
 
 def next_path(model: ModelFile, folder: Path | None) -> Path:
-    """Return the path of a model's next network: networks that were shipped are never replaced."""
+    """Return the path of a model's next network; released networks are never replaced."""
     numbers = [int(found[1]) for path in model.network_paths if (found := re.search(r"network-(\d+)", path.name))]
     name = f"{model.path.stem}.network-{max(numbers, default=0) + 1}{SUFFIX}"
     return (folder or model.path.parent) / name
 
 
-def _take_over(run: Run, path: Path) -> None:
-    """Start from an earlier run's network in floats, or from a shipped one, of this model or of one that it came from.
+def _initialise(run: Run, path: Path) -> None:
+    """Initialise a run with an earlier run's floating-point network, or with a released one.
 
     Raises:
-        ModelError: The network is of another shape.
+        ModelError: The network can't be read, or its sizes differ.
     """
     try:
         if ".network-" in path.name:
-            take_over(run.predictor, read_network(path)[2])
+            load_rounded(run.predictor, read_network(path)[2])
         else:
             run.predictor.load_state_dict(safetensors.load_file(path))
     except (OSError, SafetensorError, RuntimeError, ValueError) as error:
-        raise ModelError(f"{path} can't be read, or is of another shape: {error}") from error
+        raise ModelError(f"{path} can't be read, or its sizes differ: {error}") from error
 
 
 def _save(run: Run, path: Path) -> None:
-    """Keep the best network so far, in floats, for `--init`."""
+    """Save the best network so far, in floating point, for `--init`."""
     part = path.with_name(f".{path.name}.part")
     safetensors.save_file(run.state, part)
     part.replace(path)
@@ -148,11 +149,11 @@ def card(
     static: StaticTables | None,
     settings: EntropySettings,
 ) -> str:
-    """Return the network's card as Markdown: bits a code of each mode on held-out codes, by kind and by layer."""
+    """Return the network's card as Markdown: bits per code of each entropy mode on held-out codes, by kind and by layer."""
     n_layers, raw = len(network.layers), math.log2(len(network.layers[0].embedding))
     train_s = sum(piece.n_frames for piece in coded.pieces if piece.split == "train") / 50
     rows, by_layer = [], []
-    held_out = {kind: chunks_of(coded.of("valid", "eval", kind=kind)) for kind in SHARES}
+    held_out = {kind: chunks_of(coded.of("valid", "eval", kind=kind)) for kind in PROPORTIONS}
     for kind, chunks in ((kind, chunks) for kind, chunks in held_out.items() if chunks):
         bits = {"static": static_bits(chunks, static), "counts": count_bits(chunks, static)}
         bits["network"] = measure_network(network, chunks, n_layers)
@@ -165,17 +166,17 @@ def card(
         [
             f"# Entropy network {network.id} of {model.name}",
             "",
-            f"Predicts the codes of the model with fingerprint `{model.fingerprint}` (mode 3 of SPEC.md).",
-            f"Trained {settings.minutes:.0f} minutes on the codes of {train_s / 3600:.1f} hours of the corpus in the model's card, "
+            f"Context model of the codes of the model with fingerprint `{model.fingerprint}` (entropy mode 3, SPEC.md).",
+            f"Trained for {settings.minutes:.0f} minutes on the codes of {train_s / 3600:.1f} hours of the corpus in the model's card, "
             "with the same split.",
             "",
-            f"Bits a code of {raw:.0f}, and what that saves (held-out codes in chunks of 10 s, no checks):",
+            f"Mean bits per code, and savings over raw codes of {raw:.0f} bits (held-out codes in chunks of 10 s, without overhead):",
             "",
             "| kind | layers | static | counts | network |",
             "|---|---|---|---|---|",
             *rows,
             "",
-            "The network by layer:",
+            "Mean bits per code of the network, by layer:",
             "",
             "| kind | " + " | ".join(str(layer + 1) for layer in range(n_layers)) + " |",
             "|---" * (n_layers + 1) + "|",
@@ -186,7 +187,7 @@ def card(
 
 
 def chunks_of(pieces: Sequence[Codes]) -> list[Codes]:
-    """Return pieces joined and cut into chunks [layers, 500], five minutes at most."""
+    """Return excerpts concatenated and split into chunks [layers, 500], at most five minutes."""
     if not pieces:
         return []
     whole = np.concatenate(pieces, 1)[:, :MEASURED_FRAMES]
@@ -194,7 +195,7 @@ def chunks_of(pieces: Sequence[Codes]) -> list[Codes]:
 
 
 def static_bits(chunks: Sequence[Codes], static: StaticTables | None) -> npt.NDArray[np.float64]:
-    """Return the mean bits a code of each layer under static tables, [layers]; not numbers where there are none."""
+    """Return the mean bits per code of each layer in mode 1, [layers]; NaN without static tables."""
     if static is None:
         return np.full(len(chunks[0]), np.nan)
     codes = np.concatenate(chunks, 1)
@@ -203,7 +204,7 @@ def static_bits(chunks: Sequence[Codes], static: StaticTables | None) -> npt.NDA
 
 
 def count_bits(chunks: Sequence[Codes], static: StaticTables | None) -> npt.NDArray[np.float64]:
-    """Return the mean bits a code of each layer in mode 2, [layers]."""
+    """Return the mean bits per code of each layer in mode 2, [layers]; NaN without static tables."""
     if static is None:
         return np.full(len(chunks[0]), np.nan)
     bits = np.zeros(len(chunks[0]))

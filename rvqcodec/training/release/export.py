@@ -1,4 +1,4 @@
-"""A trained model as it is shipped: weights, static entropy tables and a model card."""
+"""Release of a trained model: calibration, weights, static entropy tables and model card."""
 
 from __future__ import annotations
 
@@ -32,23 +32,23 @@ LAYER_COUNTS = (3, 6, 12, 24)
 TABLE_SEED = 1
 CALIBRATION_SEED = 2
 CALIBRATION_S = 160
-TONE_CROPS, CROPS_AT_ONCE = 1_600, 16
+SINUSOID_CROPS, CROPS_AT_ONCE = 1_600, 16
 BEAM_WIDTH = 4
 CROP_S = 3.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Export:
-    """What to export.
+    """A request.
 
     Args:
         source: A checkpoint (.pt, its averaged weights), weights file or model's name.
         corpus: The corpus folder, for tables, measurements and the licences in the card.
-        folder: Where to.
-        name: The model's name, and the names of its three files.
+        folder: Output folder.
+        name: The model's name, and that of its files.
         minutes: Time for counting codes.
-        clips: Held-out clips of each kind to measure, 0 for none.
-        before: What the run started from, a sentence for the card.
+        clips: Held-out clips of each kind to measure, 0: none.
+        before: Provenance of the initial weights, a sentence for the card.
     """
 
     source: str
@@ -63,7 +63,7 @@ class Export:
 def export(request: Export) -> tuple[Path, Path, Path]:
     """Write weights, tables and card, and return their paths.
 
-    Tables are counted with the weights as they are stored, in half precision.
+    Tables are counted with the stored weights, in half precision.
 
     Raises:
         ModelError: The source can't be read.
@@ -74,7 +74,7 @@ def export(request: Export) -> tuple[Path, Path, Path]:
     corpus = open_corpus(request.corpus)
     calibrate(codec, _crops(codec, corpus, CALIBRATION_S))
     if codec.config.sinusoid_layers:
-        fit_sinusoid_loudness(codec, _crops(codec, corpus, TONE_CROPS).split(CROPS_AT_ONCE))
+        fit_sinusoid_loudness(codec, _crops(codec, corpus, SINUSOID_CROPS).split(CROPS_AT_ONCE))
     weights = request.folder / f"{request.name}.safetensors"
     try:
         request.folder.mkdir(parents=True, exist_ok=True)
@@ -94,7 +94,7 @@ def export(request: Export) -> tuple[Path, Path, Path]:
 
 
 def _crops(codec: Rvq48, corpus: Corpus, n_crops: int) -> torch.Tensor:
-    """Return crops of a second for the calibration, [n_crops, samples]."""
+    """Return one-second crops for the calibration, [n_crops, n_samples]."""
     crops = Crops(corpus, codec.traits.block_size, CALIBRATION_SEED)
     return torch.from_numpy(crops.batch(0, 0, n_crops)).to(codec.silence.device)
 
@@ -106,7 +106,7 @@ def _count(codec: Rvq48, corpus: Corpus, minutes: float) -> npt.NDArray[np.int64
 
 
 def _history(request: Export) -> dict[str, Any]:
-    """Return what is known of a model's training: "before", and "settings" and "progress" from a checkpoint."""
+    """Return the training history of a model: "before", and "settings" and "progress" of a checkpoint."""
     if not request.source.endswith(".pt"):
         return {"before": request.before}
     state = load_checkpoint(Path(request.source))
@@ -126,11 +126,11 @@ def card(
 
     Args:
         codec: The exported codec.
-        name: What it is called.
-        corpus: What it was trained on.
-        history: "before", a sentence, and the run's "settings" and "progress" where there was one.
-        counts: Codes counted, [layers, largest codebook_size].
-        table: Their frequencies.
+        name: The model's name.
+        corpus: Training corpus.
+        history: "before", a sentence, and "settings" and "progress" of the run, if any.
+        counts: Counts of codes, [layers, largest codebook_size].
+        table: Static frequencies of each layer.
         rows: Measurements on held-out clips.
     """
     config = codec.config
@@ -138,9 +138,9 @@ def card(
     bits = bits_per_code(counts, table)
     sections = [
         f"# {name}",
-        f"Fingerprint `{codec.fingerprint}`. {config.sample_rate // 1000} kHz, one stream a channel, "
-        f"{config.frame_rate} frames a second, {config.n_vectors(config.n_layers)} layers of {config.codebook_size} entries"
-        f"{f' and {len(config.sinusoid_layers)} of sinusoids' if config.sinusoid_layers else ''}, "
+        f"Fingerprint `{codec.fingerprint}`. {config.sample_rate // 1000} kHz, one stream per channel, "
+        f"{config.frame_rate} frames per second, {config.n_vector_layers(config.n_layers)} vector layers of {config.codebook_size} entries"
+        f"{f' and {len(config.sinusoid_layers)} sinusoid layers' if config.sinusoid_layers else ''}, "
         f"{n_parameters:.1f} M parameters.",
         "## Training",
         _training(history),
@@ -149,7 +149,7 @@ def card(
         _data(corpus.recordings),
         "## Quality",
         _quality(rows),
-        f"Static tables: {bits.mean():.2f} bits a code over all layers, {bits[: len(bits) // 2].mean():.2f} over the "
+        f"Static tables: {bits.mean():.2f} bits per code over all layers, {bits[: len(bits) // 2].mean():.2f} over the "
         f"lower half, of {math.log2(config.codebook_size):.0f}; counted on "
         f"{counts[0].sum() / config.frame_rate:.0f} s of training audio.",
         "## Known weaknesses",
@@ -159,15 +159,15 @@ def card(
 
 
 WEAKNESSES = """\
-- Speech at few layers: the waveform below 4 kHz is coarse, which PESQ and ears notice more than ViSQOL does.
-- About two thirds of the speech is band-limited (16 and 22.05 kHz) and few speakers make up most of it.
-- Music is mostly game soundtracks decoded from Vorbis; full-band lossless music is rare in training.
-- Trained for hours on two CPU cores, orders of magnitude less than the codecs of the literature.
-- A pure tone with nothing but digital silence around it comes back 1 to 50 dB too quiet; from noise 40 dB below it on, within 5 dB.
-- Above 2.6 kHz (1 kHz with few layers) only loudness is coded, 24 bands every 20 ms, and one lone tone from 2 to 3 kHz and one from 3 to
-  15 kHz. Further tones, and tones that glide by more than 8 % in 20 ms, such as a lark's, are noise as wide as their band.
-- Lines at multiples of 50 Hz below 2.6 kHz stand 10 to 16 dB over white noise's density.
-- A click is smeared over about 20 ms."""
+- Speech at few layers: the waveform below 4 kHz is coarse, which affects PESQ and listeners more than ViSQOL.
+- About two thirds of the speech is band-limited (16 and 22.05 kHz), and most of it is from few speakers.
+- Music is mostly game soundtracks decoded from Vorbis; full-band lossless music is rare in the training data.
+- Trained for hours on two CPU cores, orders of magnitude less than published codecs.
+- A pure tone in digital silence is decoded 1 to 50 dB too quiet; with noise at -40 dB or more relative to it, within 5 dB.
+- Above 2.6 kHz (1 kHz with few layers) only band energies are coded, 24 bands every 20 ms, plus one sinusoid from 2 to 3 kHz and one from
+  3 to 15 kHz. Further tones, and tones that glide by more than 8 % in 20 ms, such as a lark's, become noise as wide as their band.
+- Spectral lines at multiples of 50 Hz below 2.6 kHz are 10 to 16 dB above the density of white noise.
+- A transient is smeared over about 20 ms (pre-echo)."""
 
 
 def _training(history: dict[str, Any]) -> str:

@@ -1,7 +1,7 @@
-"""The loudness of sinusoids: decoded bands that hold little but a tone are too quiet, since such sound is rare in training.
+"""Level correction of sinusoids: ridge regression of the level deficit of tonal bands on latent and decoded envelope.
 
-A linear map from the latent and the decoded envelope tells by how much. It is fitted by least squares to crops of the corpus, half of them
-with gliding tones over them, and used where a sinusoid is coded, and nowhere else.
+Bands with little but a tone are decoded too quiet, since such signals are rare in training. The regression is fitted to crops of the
+corpus, half of them with synthetic gliding tones added, and applied only where a sinusoid is coded.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from rvqcodec.models.rvq48.sinusoids import frequencies
 SEED = 3
 RIDGE = 10.0
 OVER_DB = (-10.0, 60.0)
-"""Of the tone over the crop that it is in."""
+"""Range of the level of a synthetic tone relative to its crop."""
 PLAIN = 0.5
-"""Share of the crops that stay as they are: the tones of music count too."""
+"""Fraction of crops without a synthetic tone, so that tones of music are represented."""
 EDGE = 12
-"""Frames at both ends of a crop whose codes would look past it."""
+"""Frames at both ends of a crop that are excluded, whose context is incomplete."""
 
 
 @torch.no_grad()
@@ -40,27 +40,27 @@ def fit_sinusoid_loudness(codec: Rvq48, crops: Iterable[Tensor]) -> None:
     inputs, missing, bands = (torch.cat(part) for part in zip(*found, strict=True))
     inputs = torch.cat([inputs, torch.ones_like(inputs[:, :1])], 1).double()
     for band in bands.unique():
-        rows, wanted = inputs[bands == band], missing[bands == band].double()
+        rows, selected = inputs[bands == band], missing[bands == band].double()
         ridge = RIDGE * torch.eye(rows.shape[1], dtype=torch.float64, device=rows.device)
-        solved = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ wanted).float()
+        solved = torch.linalg.solve(rows.T @ rows + ridge, rows.T @ selected).float()
         linear.weight[band], linear.bias[band] = solved[:-1], solved[-1]
 
 
 def _examples(codec: Rvq48, crop: Tensor, generator: np.random.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Return what the map sees [n, numbers], the log energy that is missing [n], and in which band [n], for tones that are found."""
+    """Return regressors [n, dim], log energy deficits [n] and bands [n] of the detected tones."""
     config, decoder = codec.config, codec.decoder
     over = torch.from_numpy(generator.uniform(*OVER_DB, (len(crop), 1))).float()
     over[: round(PLAIN * len(crop))] = -math.inf
     plain = crop / crop.square().mean(1, keepdim=True).sqrt().clamp(min=1e-9)
-    wave = plain + torch.pow(10.0, over / 20).to(crop.device) * _whistles(crop.shape, config.sample_rate, generator).to(
-        crop.device
-    )
+    wave = plain + torch.pow(10.0, over / 20).to(crop.device) * _test_tones(
+        crop.shape, config.sample_rate, generator
+    ).to(crop.device)
     wave = wave * 10 ** (config.level_dbfs / 20) / wave.square().mean(1, keepdim=True).sqrt().clamp(min=1e-9)
     codes = codec.encode(wave[:, None], config.n_layers, 1)
     counts = torch.from_numpy(generator.integers(max(config.sinusoid_layers) + 1, config.n_layers + 1, len(crop)))
     n_layers = counts.to(crop.device)[:, None].expand(-1, codes.shape[2])
     vectors, sinusoids = codec.split(codes, n_layers)
-    n_vectors = codec.n_vectors[n_layers]
+    n_vectors = codec.n_vector_layers[n_layers]
     latent = codec.quantizer.decode(vectors, n_vectors)
     spectrum = decoder.spectrum(latent, n_vectors, n_vectors > 0, torch.zeros_like(n_layers[:, 0]), sinusoids)
     spectrum = decoder.noise(decoder.compression(spectrum))
@@ -70,15 +70,15 @@ def _examples(codec: Rvq48, crop: Tensor, generator: np.random.Generator) -> tup
     parts = []
     for hertz in frequencies(sinusoids).unbind(1):
         band = torch.bucketize(hertz.contiguous(), edges, right=True).clamp(1, config.n_bands) - 1
-        wanted = hertz > 0
-        wanted[:, :EDGE] = wanted[:, -EDGE:] = False
-        parts.append((inputs[wanted], missing.gather(2, band[..., None])[..., 0][wanted], band[wanted]))
-    seen, lacking, bands = (torch.cat(part) for part in zip(*parts, strict=True))
-    return seen, lacking, bands
+        selected = hertz > 0
+        selected[:, :EDGE] = selected[:, -EDGE:] = False
+        parts.append((inputs[selected], missing.gather(2, band[..., None])[..., 0][selected], band[selected]))
+    inputs, missing, bands = (torch.cat(part) for part in zip(*parts, strict=True))
+    return inputs, missing, bands
 
 
-def _whistles(shape: torch.Size, sample_rate: int, generator: np.random.Generator) -> Tensor:
-    """Return tones of mean square 1 or less that glide, tremble and come and go, of `shape`."""
+def _test_tones(shape: torch.Size, sample_rate: int, generator: np.random.Generator) -> Tensor:
+    """Return synthetic tones with glides, vibrato and tremolo, of mean square at most 1, of `shape`."""
     n, time = shape[0], np.arange(shape[1]) / sample_rate
     low, high = SINUSOID_RANGES_HZ[0][0], SINUSOID_RANGES_HZ[-1][1]
 
@@ -88,6 +88,6 @@ def _whistles(shape: torch.Size, sample_rate: int, generator: np.random.Generato
     depth, rate = generator.choice([0.0, 0.02, 0.1], (n, 1)), draw(2, 12)
     octaves = np.log2(low) + draw(0, math.log2(high / low)) + draw(-0.3, 0.3) * time
     hertz = np.exp2(octaves + depth * np.sin(2 * np.pi * rate * time)).clip(low, high)
-    swell = 0.6 + 0.6 * np.sin(2 * np.pi * (draw(0.3, 4) * time + draw(0, 1)))
-    amplitude = np.where(draw(0, 1) < 0.6, swell.clip(0, 1), 1.0)
+    tremolo = 0.6 + 0.6 * np.sin(2 * np.pi * (draw(0.3, 4) * time + draw(0, 1)))
+    amplitude = np.where(draw(0, 1) < 0.6, tremolo.clip(0, 1), 1.0)
     return torch.from_numpy(math.sqrt(2) * amplitude * np.sin(2 * np.pi * np.cumsum(hertz, 1) / sample_rate)).float()

@@ -1,4 +1,4 @@
-"""Static entropy tables: how often a frozen codec chooses each code on the training corpus, as integers."""
+"""Estimation of static entropy tables: counts of a frozen codec's codes on the training corpus, normalised to integers."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ def count_codes(codec: Rvq48, crops: Crops, n_crops: int, minutes: float, beam_w
 
     Args:
         codec: The codec, in evaluation mode.
-        crops: What to encode; frames of digital silence aren't counted, as files don't code silent blocks.
-        n_crops: How many at most.
-        minutes: How long at most.
-        beam_width: Of the quantizer's search.
+        crops: Training data; frames of digital silence aren't counted, since files have no codes for silent blocks.
+        n_crops: Limit on crops.
+        minutes: Time limit.
+        beam_width: Of the quantizer search.
     """
     config = codec.config
     counts = np.zeros((config.n_layers, max(_sizes(config))), np.int64)
@@ -39,8 +39,8 @@ def count_codes(codec: Rvq48, crops: Crops, n_crops: int, minutes: float, beam_w
         with torch.inference_mode():
             codes = codec.encode(wave[:, None].to(codec.silence.device), config.n_layers, beam_width)
         active = wave.view(len(wave), -1, config.hop_length).square().mean(-1) > SILENCE
-        places = (codes.cpu().transpose(1, 2)[active].T.numpy() + rows).ravel()
-        counts += np.bincount(places, minlength=counts.size).reshape(counts.shape)
+        indices = (codes.cpu().transpose(1, 2)[active].T.numpy() + rows).ravel()
+        counts += np.bincount(indices, minlength=counts.size).reshape(counts.shape)
         if time.monotonic() > end:
             break
     return counts
@@ -49,8 +49,8 @@ def count_codes(codec: Rvq48, crops: Crops, n_crops: int, minutes: float, beam_w
 def frequencies(counts: npt.NDArray[np.int64], config: Rvq48Config) -> list[npt.NDArray[np.uint32]]:
     """Return integer frequencies of each layer, uint32 [codebook_size], each >= 1, their sum 2^24.
 
-    Half a count is added to each. All is integer arithmetic: frequencies are rounded down, and what is left to 2^24 goes to
-    the most frequent code, the first of equals.
+    Half a count is added to each. In integer arithmetic, frequencies are rounded down, and the remainder to 2^24 is added to the most
+    frequent code, the first of equal ones.
 
     Args:
         counts: [layers, largest codebook_size], not negative.

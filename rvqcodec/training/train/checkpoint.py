@@ -1,4 +1,4 @@
-"""The checkpoint of a training run: one file, replaced whole, read without unpickling code."""
+"""Training checkpoints: one file, replaced atomically, loaded without unpickling code."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     """Read a checkpoint onto the CPU.
 
     Raises:
-        ModelError: It is absent, damaged or not a checkpoint.
+        ModelError: It is missing, damaged or not a checkpoint.
     """
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)

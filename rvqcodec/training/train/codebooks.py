@@ -1,4 +1,4 @@
-"""Codebooks that follow the latents: moving averages, a k-means start layer by layer, restarts of dead codes.
+"""Codebook training by exponential moving averages, with layer-wise k-means initialisation and restarts of dead codes.
 
 Source: van den Oord et al. 2017, appendix A.1 (moving averages); Zeghidour et al. 2021 (k-means start, restarts).
 """
@@ -13,7 +13,7 @@ from torch import Tensor
 from rvqcodec.models.layers.quantizer import norms_and_costs
 from rvqcodec.training.train.parallel import Group
 
-DEAD_SHARE = 0.1
+DEAD_CODE_RATIO = 0.1
 RESTARTS_A_LAYER = 32
 KMEANS_ROUNDS = 10
 
@@ -25,8 +25,8 @@ class Quantized:
     Args:
         total: Sums of entries, [batch, frames, dim].
         counts: How often each code was chosen, [layers, codebook_size].
-        sums: Sums of what each code was chosen for, [layers, codebook_size, dim].
-        spare: A few inputs of each layer, [RESTARTS_A_LAYER, dim], to restart dead codes at.
+        sums: Sums of the vectors assigned to each code, [layers, codebook_size, dim].
+        spare: Samples of the input of each layer, [RESTARTS_A_LAYER, dim], for restarts of dead codes.
     """
 
     total: Tensor
@@ -37,13 +37,13 @@ class Quantized:
 
 @torch.no_grad()
 def quantize(codebooks: Tensor, latent: Tensor, n_layers: Tensor, costs: Tensor | None = None) -> Quantized:
-    """Return latents quantized layer by layer, each item with its own number of layers and no work past it.
+    """Return latents quantized layer by layer, each item with its own number of layers.
 
     Args:
         codebooks: [layers, codebook_size, dim].
         latent: [batch, frames, dim], float32.
         n_layers: Layers of each item, int64 [batch].
-        costs: Of any entry but the first, [layers]; none when absent.
+        costs: Rate penalty of entries other than 0, [layers]; 0 when absent.
     """
     costs = torch.zeros(len(codebooks), device=latent.device) if costs is None else costs
     _, frames, dim = latent.shape
@@ -66,18 +66,18 @@ def quantize(codebooks: Tensor, latent: Tensor, n_layers: Tensor, costs: Tensor 
 
 
 def nearest(codebook: Tensor, rows: Tensor, cost: Tensor | None = None) -> Tensor:
-    """Return the nearest entry of a codebook [entries, dim], where all but the first have a cost [], for each row [rows, dim]."""
+    """Return the index of the nearest entry of a codebook [entries, dim], all but entry 0 penalised by `cost`, for each row [rows, dim]."""
     norms = codebook.square().sum(-1) if cost is None else norms_and_costs(codebook, cost)
     return torch.addmm(norms, rows, codebook.T, alpha=-2.0).argmin(-1)
 
 
 class CodebookAverages:
-    """The moving counts and sums that the codebooks are ratios of.
+    """Moving averages of counts and sums, whose ratios are the codebooks.
 
     Args:
-        codebooks: [layers, codebook_size, dim]; kept up to date in place.
-        counts: Counts to start from, [layers, codebook_size]; even ones when absent.
-        zero_first: Whether entry 0 of each codebook stays the zero vector.
+        codebooks: [layers, codebook_size, dim]; updated in place.
+        counts: Initial counts, [layers, codebook_size]; uniform when absent.
+        zero_first: Whether entry 0 of each codebook is fixed to the zero vector.
     """
 
     def __init__(self, codebooks: Tensor, counts: Tensor | None = None, *, zero_first: bool = False) -> None:
@@ -87,7 +87,7 @@ class CodebookAverages:
 
     @torch.no_grad()
     def update(self, quantized: Quantized, decay: float, group: Group) -> None:
-        """Move the codebooks towards what their entries were chosen for."""
+        """Update the codebooks with the assignments of a batch."""
         group.sum_all([quantized.counts, quantized.sums])
         self.counts.lerp_(quantized.counts, 1 - decay)
         self.sums.lerp_(quantized.sums, 1 - decay)
@@ -98,11 +98,11 @@ class CodebookAverages:
 
     @torch.no_grad()
     def restart(self, quantized: Quantized, group: Group) -> int:
-        """Put dead codes, chosen less than a tenth of the average, where latents are; return how many."""
+        """Reset dead codes, used less than a tenth of the average, to samples of the input; return their number."""
         n_restarted = 0
         for layer, spare in enumerate(quantized.spare):
             average = float(self.counts[layer].mean())
-            dead = (self.counts[layer] < DEAD_SHARE * average).nonzero()[:, 0]
+            dead = (self.counts[layer] < DEAD_CODE_RATIO * average).nonzero()[:, 0]
             dead = dead[dead >= int(self.zero_first)][: len(spare)]
             entries = spare[: len(dead)]
             self.codebooks[layer, dead] = entries
@@ -123,22 +123,22 @@ class CodebookAverages:
         return {"counts": self.counts, "sums": self.sums}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
-        """Take over counts and sums; the codebooks come with the model."""
+        """Load counts and sums; the codebooks are part of the model."""
         self.counts.copy_(state["counts"])
         self.sums.copy_(state["sums"])
 
 
 @torch.no_grad()
 def kmeans_start(codebooks: Tensor, latents: Tensor, seed: int) -> Tensor:
-    """Fill the codebooks layer by layer with k-means on what is left of the latents; return the last counts.
+    """Initialise the codebooks layer by layer with k-means on the residuals; return the final counts.
 
     Args:
         codebooks: [layers, codebook_size, dim], filled in place.
         latents: [rows, dim]; 30,000 rows or more for 1024 entries.
-        seed: Of the rows that the entries start at.
+        seed: For the choice of initial entries.
 
     Returns:
-        How many rows each entry stands for, [layers, codebook_size].
+        Rows assigned to each entry, [layers, codebook_size].
     """
     generator = torch.Generator(device="cpu").manual_seed(seed)
     residual = latents.clone()
@@ -154,7 +154,7 @@ def kmeans_start(codebooks: Tensor, latents: Tensor, seed: int) -> Tensor:
 
 
 def _kmeans_round(codebook: Tensor, rows: Tensor, generator: torch.Generator) -> Tensor:
-    """Move each entry to the mean of its rows, an entry without any to a random row; return the rows' counts."""
+    """Do one iteration of Lloyd's algorithm, with empty entries reset to random rows; return the counts."""
     codes = nearest(codebook, rows)
     counts = torch.bincount(codes, minlength=len(codebook)).to(rows.dtype)
     sums = torch.zeros_like(codebook).index_add_(0, codes, rows)

@@ -1,4 +1,7 @@
-"""What the decoded wave is compared by: log-mel spectra, compressed complex spectra and band energies."""
+"""Reconstruction losses: multi-scale log-mel spectra, power-compressed complex spectra, band energies and waveform.
+
+Source: Yamamoto et al. 2020 (multi-resolution STFT loss); Ephrat et al. 2018 (power-law compressed spectra).
+"""
 
 from __future__ import annotations
 
@@ -26,24 +29,24 @@ QUIET, NOISE_FLOOR = 1e-3, 1e-9
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """A short-time spectrum in two real tensors [batch, frames, bins]; noise of RMS r has magnitudes around r."""
+    """A short-time spectrum in two real tensors [batch, frames, bins]; white noise of RMS r has magnitudes around r."""
 
     real: Tensor
     imaginary: Tensor
 
     def magnitude(self) -> Tensor:
-        """Return the magnitudes, kept off zero where their gradient ends."""
+        """Return the magnitudes, with a floor that keeps the gradient finite."""
         return torch.sqrt(self.real.square() + self.imaginary.square() + 1e-12)
 
     def compressed(self, n_bins: int) -> tuple[Tensor, Tensor]:
-        """Return the first bins with magnitudes to the power 0.3 and phases kept."""
+        """Return the first bins, real and imaginary, with magnitudes raised to the power 0.3 and phases unchanged."""
         real, imaginary = self.real[..., :n_bins], self.imaginary[..., :n_bins]
         gain = (real.square() + imaginary.square() + COMPRESSION_FLOOR) ** ((COMPRESSION - 1) / 2)
         return real * gain, imaginary * gain
 
 
 class ShortTimeSpectrum(nn.Module):
-    """STFT with a Hann window and a quarter of it as hop; short windows as a product with a matrix, which is faster."""
+    """STFT with a Hann window and 75 % overlap; short windows are computed as matrix products, which is faster."""
 
     window: Tensor
     basis: Tensor
@@ -84,13 +87,13 @@ def mel_filters(n_mels: int, size: int, sample_rate: int) -> Tensor:
 
 
 class LowLoss(nn.Module):
-    """Compares low coefficients as a wave of twice their bandwidth: compressed complex spectra, and magnitudes of single bins.
+    """Spectral loss on critically resampled low frequencies: compressed complex spectra, and log magnitudes of single bins.
 
-    Mel bands are wider than a voice's harmonics from about 1 kHz on; here every harmonic and every gap between two counts. It is the
-    only loss so far under which a trained decoder gains PESQ-WB and Zimtohrli.
+    Above about 1 kHz mel bands are wider than the spacing of a voice's harmonics; this loss resolves them. It is the only one so far with
+    which training a decoder further improves PESQ-WB and Zimtohrli.
 
     Args:
-        n_low: How many coefficients of a transform frame.
+        n_low: Coefficients per transform frame.
     """
 
     def __init__(self, n_low: int) -> None:
@@ -99,7 +102,7 @@ class LowLoss(nn.Module):
         self.spectra = nn.ModuleList(ShortTimeSpectrum(size) for size in LOW_SIZES)
 
     def forward(self, ours: Tensor, theirs: Tensor, edge: int) -> Tensor:
-        """Return a scalar of coefficients [batch, transform frames, n_low]; `edge` frames at each end don't count."""
+        """Return the loss, a scalar, between coefficients [batch, transform frames, n_low], ignoring `edge` frames at each end."""
         first = edge * self.mdct.size
         waves = [self.mdct.inverse(x)[:, first:-first] for x in (ours, theirs)]
         losses = []
@@ -119,7 +122,7 @@ class ReconstructionLoss(nn.Module):
         sample_rate: Of the waves, Hz.
         mdct: Transform for the band energies.
         energies: Band energies.
-        low_bins: How many coefficients `LowLoss` compares; without any there is no such loss.
+        low_bins: Coefficients of `LowLoss`; 0 disables it.
     """
 
     def __init__(self, sample_rate: int, mdct: MDCT, energies: BandEnergies, low_bins: int = 0) -> None:
@@ -133,9 +136,9 @@ class ReconstructionLoss(nn.Module):
             self.register_buffer(f"weight_{size}", _complex_weights(size, sample_rate), persistent=False)
 
     def forward(self, output: Tensor, target: Tensor, step: int) -> dict[str, Tensor]:
-        """Return "mel", "stft", "energies", "waveform" and perhaps "low", scalars, of two waves [batch, n_samples].
+        """Return "mel", "stft", "energies", "waveform" and, if enabled, "low", scalars, of two waves [batch, n_samples].
 
-        The windows 2048 and 512 are compared in every step, the others in turns.
+        Windows of 2048 and 512 are used in every step, the others in turn.
         """
         other = OTHER_SCALES[step % len(OTHER_SCALES)]
         ours, theirs = self.mdct(output), self.mdct(target)
@@ -160,7 +163,7 @@ class ReconstructionLoss(nn.Module):
     def noise_to_signal(self, ours: Tensor, theirs: Tensor) -> Tensor:
         """Return the mean over latent frames of the noise-to-signal ratio of coefficients [batch, frames * merge, size].
 
-        Taken below 2.6 kHz, as log10; 0 where it is far below -30 dB.
+        Computed below 2.6 kHz, as log10(1 + 1000 ratio).
         """
         low = [x[..., : self.n_low].unflatten(1, (-1, self.energies.merge)) for x in (ours - theirs, theirs)]
         noise, signal = (x.square().sum((-2, -1)) for x in low)
@@ -174,7 +177,7 @@ class ReconstructionLoss(nn.Module):
         return {"low": self.low(ours[..., :n_low], theirs[..., :n_low], -(-EDGE // self.mdct.size))}
 
     def mel_distance(self, output: Tensor, target: Tensor) -> Tensor:
-        """Return the mean over all six scales of the L1 distance of log10 mel spectra, a measure for evaluation."""
+        """Return the mean over all six scales of the L1 distance of log10 mel spectra of waves [batch, n_samples], for evaluation."""
         distances = [
             functional.l1_loss(self._log_mel(spectrum(output), size), self._log_mel(spectrum(target), size))
             for size, spectrum in zip(MELS, self.spectra.values(), strict=True)
@@ -191,7 +194,7 @@ class ReconstructionLoss(nn.Module):
 
 
 def _complex_weights(size: int, sample_rate: int) -> Tensor:
-    """Return the weights of the bins below 10 kHz: 1 up to 2 kHz, then falling to zero."""
+    """Return the weights of the bins below 10 kHz: 1 up to 2 kHz, then decreasing linearly to 0."""
     hertz = torch.arange(size // 2 + 1, device="cpu") * (sample_rate / size)
     weights = ((COMPLEX_NONE_HZ - hertz) / (COMPLEX_NONE_HZ - COMPLEX_FULL_HZ)).clamp(0, 1)
     return weights[weights > 0]

@@ -1,4 +1,4 @@
-"""Muon: momentum whose matrices are made orthogonal before they are applied.
+"""Muon optimiser: momentum orthogonalised by Newton-Schulz-type iterations.
 
 Source: Jordan et al. 2024 (Muon); Amsel et al. 2025 (Polar Express: the polynomials).
 """
@@ -22,7 +22,7 @@ SAFETY = 1.01
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
-    """Return the nearest matrix with orthogonal rows or columns, roughly: most singular values between 0.4 and 1.6.
+    """Return an approximately orthogonalised matrix: most singular values are between 0.4 and 1.6.
 
     Args:
         matrix: Any matrix [rows, columns]; computed in bfloat16, returned in its own type.
@@ -38,12 +38,12 @@ def orthogonalised(matrix: Tensor) -> Tensor:
 
 
 class Muon:
-    """The optimiser of the branches' matrices; every process makes its share of them orthogonal.
+    """Muon for the branches' matrices; the orthogonalisation is distributed over the processes.
 
     Args:
         parameters: Matrices.
         group: The processes that train together.
-        momentum: Of the gradients' moving sum, Nesterov's form.
+        momentum: Nesterov momentum.
     """
 
     def __init__(self, parameters: Iterable[Tensor], group: Group, momentum: float = 0.95) -> None:
@@ -51,7 +51,7 @@ class Muon:
         self.group = group
         self.momentum = momentum
         self.moving = [torch.zeros_like(parameter) for parameter in self.parameters]
-        self.owners = _shared_out([_cost(parameter) for parameter in self.parameters], group.size)
+        self.owners = _load_balanced([_cost(parameter) for parameter in self.parameters], group.size)
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
@@ -69,11 +69,11 @@ class Muon:
             parameter.add_(update, alpha=-rate * max(1.0, rows / columns) ** 0.5)
 
     def state_dict(self) -> dict[str, list[Tensor]]:
-        """Return the moving sums."""
+        """Return the momentum buffers."""
         return {"moving": self.moving}
 
     def load_state_dict(self, state: dict[str, list[Tensor]]) -> None:
-        """Take over moving sums."""
+        """Load the momentum buffers."""
         for mine, theirs in zip(self.moving, state["moving"], strict=True):
             mine.copy_(theirs)
 
@@ -83,10 +83,10 @@ def _cost(matrix: Tensor) -> int:
     return small * small * large
 
 
-def _shared_out(costs: list[int], n_processes: int) -> list[int]:
-    """Return for each cost a process such that their sums are about equal: the largest first, each to the idlest."""
+def _load_balanced(costs: list[int], n_processes: int) -> list[int]:
+    """Assign costs to processes greedily, largest first, each to the least loaded; return the process of each."""
     loads, owners = [0] * n_processes, [0] * len(costs)
-    for place in sorted(range(len(costs)), key=lambda place: -costs[place]):
-        owners[place] = loads.index(min(loads))
-        loads[owners[place]] += costs[place]
+    for index in sorted(range(len(costs)), key=lambda index: -costs[index]):
+        owners[index] = loads.index(min(loads))
+        loads[owners[index]] += costs[index]
     return owners

@@ -1,4 +1,4 @@
-"""Processes that train together, one per core, and what they tell each other."""
+"""Data-parallel training on CPU cores: collective operations among processes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, distributed
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The place of this process among those that train together; without others every exchange does nothing."""
+    """A process group: rank and size; with a single process every collective is a no-op."""
 
     rank: int = 0
     size: int = 1
@@ -23,7 +23,7 @@ class Group:
             torch._foreach_div_(list(tensors), self.size)
 
     def sum_all(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by its sum over the processes, in one exchange."""
+        """Replace each tensor by its sum over the processes, in one all-reduce."""
         if self.size == 1 or not tensors:
             return
         flat = torch.cat([tensor.reshape(-1) for tensor in tensors])
@@ -32,21 +32,21 @@ class Group:
             tensor.copy_(total.view_as(tensor))
 
     def copy_first(self, tensors: Sequence[Tensor]) -> None:
-        """Replace each tensor by the first process' one."""
+        """Broadcast each tensor from the first process."""
         if self.size > 1:
             for tensor in tensors:
                 distributed.broadcast(tensor, 0)
 
 
 def join(rank: int, size: int, meeting_point: str) -> Group:
-    """Return this process' place among `size` processes that meet through a file not there yet."""
+    """Join a group of `size` processes that rendezvous through a file, which must not exist yet."""
     if size > 1:
         distributed.init_process_group("gloo", init_method=f"file://{meeting_point}", rank=rank, world_size=size)
     return Group(rank, size)
 
 
 def leave(group: Group) -> None:
-    """Wait for all processes and end the exchange; one that leaves while another still talks makes that one abort."""
+    """Wait for all processes and leave the group; leaving during a collective would abort the others."""
     if group.size > 1:
         distributed.barrier()
         distributed.destroy_process_group()

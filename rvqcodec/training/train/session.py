@@ -1,4 +1,4 @@
-"""A training run in a folder: processes, resumption, checkpoints, logs and evaluations at fixed times."""
+"""Training sessions: processes, resumption, checkpoints, logs and periodic evaluation of a run in a folder."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ START_BATCH = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Session:
-    """Where a run happens.
+    """A run and its surroundings.
 
     Args:
         corpus: The corpus folder.
         folder: The run's folder: checkpoint and logs; a checkpoint there is resumed.
         settings: Of a new run; a resumed one keeps its own.
-        init: What a new run starts from: a checkpoint (.pt), a weights file, a model's name, or "" for nothing.
+        init: Initial weights of a new run: a checkpoint (.pt), a weights file, a model's name, or "" for none.
         device: auto, cpu, cuda or cuda:N.
-        processes: How many train together; 1 unless on the CPU.
+        processes: Data-parallel processes; 1 unless on the CPU.
         checkpoint_minutes: Time between checkpoints.
         evaluate_minutes: Time between evaluations; 0 for none.
         clips: Clips of each kind in an evaluation.
-        config: Of a model made from nothing; the default model's when absent.
+        config: Of a new model; the default model's when absent.
     """
 
     corpus: Path
@@ -71,11 +71,11 @@ def train(session: Session) -> None:
     """Run or resume a session to its end.
 
     Raises:
-        RvqError: What to train on or from is missing, the device is, or the run diverged.
+        RvqError: The corpus, the initial weights or the device is missing, or training diverged.
     """
     session.folder.mkdir(parents=True, exist_ok=True)
     if session.processes > 1 and pick_device(session.device).type != "cpu":
-        raise RvqError("several processes train together on the CPU only", hint="--processes 1")
+        raise RvqError("several processes are supported on the CPU only", hint="--processes 1")
     with tempfile.TemporaryDirectory() as meeting:
         arguments = (session, str(Path(meeting) / "group"))
         if session.processes == 1:
@@ -97,7 +97,7 @@ def _work(rank: int, session: Session, meeting_point: str) -> None:
 
 
 def prepare(session: Session, corpus: Corpus, device: torch.device, group: Group) -> Trainer:
-    """Return the session's trainer: resumed, continued from other weights, or new."""
+    """Return the session's trainer: resumed, initialised from other weights, or new."""
     checkpoint = session.folder / CHECKPOINT
     if checkpoint.exists():
         state = load_checkpoint(checkpoint)
@@ -112,7 +112,7 @@ def prepare(session: Session, corpus: Corpus, device: torch.device, group: Group
 
 
 def start(session: Session, corpus: Corpus, device: torch.device) -> tuple[Rvq48, Tensor | None]:
-    """Return the codec that a new run starts from, and its codebooks' counts where they are known."""
+    """Return the initial codec of a new run, and its codebook counts if known."""
     codec, counts = load_start(session.init, session.config)
     codec = codec.to(device)
     crops = _crops(corpus, codec.config, session.settings)
@@ -129,10 +129,11 @@ def start(session: Session, corpus: Corpus, device: torch.device) -> tuple[Rvq48
 
 
 def load_start(init: str, config: Rvq48Config | None = None) -> tuple[Rvq48, Tensor | None]:
-    """Return the codec in a checkpoint (its averaged weights), a weights file or a named model, and counts of a checkpoint.
+    """Return the codec in a checkpoint (its averaged weights), a weights file or a named model, and the codebook counts of a checkpoint.
 
     Raises:
         ModelError: It can't be read.
+        RvqError: The model is of another family.
     """
     if not init:
         return Rvq48(config or Rvq48Config.from_json(find_model(DEFAULT_MODEL).config)), None
@@ -143,7 +144,7 @@ def load_start(init: str, config: Rvq48Config | None = None) -> tuple[Rvq48, Ten
         return codec, state["codebooks"]["counts"]
     model = load_model(find_model(init), "cpu")
     if not isinstance(model, Rvq48):
-        raise RvqError(f"{init} is of another family: only rvq48 is trained here")
+        raise RvqError(f"{init} is of another family: only rvq48 can be trained")
     return model, None
 
 
@@ -168,7 +169,7 @@ def _loop(session: Session, trainer: Trainer, corpus: Corpus) -> None:
     evaluate = _evaluator(session, trainer, corpus)
     while trainer.progress < 1:
         if _abandoned():
-            raise RvqError("the process that started this one is gone")
+            raise RvqError("the parent process has ended")
         values = trainer.step()
         trainer.minutes = _agreed(clock.minutes(), trainer.group)
         if not first:
@@ -188,7 +189,7 @@ def _loop(session: Session, trainer: Trainer, corpus: Corpus) -> None:
 
 
 class Clock:
-    """Minutes of training, those before a resumption included."""
+    """Minutes of training, including those before a resumption."""
 
     def __init__(self, minutes: float) -> None:
         self.start = time.monotonic() - 60 * minutes
@@ -199,13 +200,13 @@ class Clock:
 
 
 def _abandoned() -> bool:
-    """Return whether this is a process of several whose parent was killed: it would train on, unseen."""
+    """Return whether this is a child process whose parent was killed."""
     parent = multiprocessing.parent_process()
     return parent is not None and not parent.is_alive()
 
 
 def _agreed(minutes: float, group: Group) -> float:
-    """Return the first process' clock, which decides the schedule in all of them."""
+    """Return the first process' clock, which drives the schedule of all."""
     value = torch.tensor([minutes], dtype=torch.float64)
     group.copy_first([value])
     return float(value)
@@ -255,7 +256,7 @@ def _append_row(path: Path, row: dict[str, Any]) -> None:
 
 
 def _forget_after(folder: Path, step: int) -> None:
-    """Drop the log rows of steps that a resumed run will do again."""
+    """Drop the log rows of steps that a resumed run will repeat."""
     for path in (folder / name for name in (LOSSES, PERPLEXITY, EVALUATION)):
         if path.exists():
             header, *rows = path.read_text(encoding="utf-8").splitlines(keepends=True)

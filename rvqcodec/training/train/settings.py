@@ -1,4 +1,4 @@
-"""What a training run is asked to do, apart from the model's own shape."""
+"""Settings of a training run: stage, length, optimisation and loss weights."""
 
 from __future__ import annotations
 
@@ -13,24 +13,23 @@ class Settings:
     """The settings of a run, stored in its checkpoint.
 
     Args:
-        stage: "kmeans" (the start only), "codebooks" (they alone follow frozen networks), "joint" (everything),
-            "decoder" (the decoder alone: codes, and so files, stay valid) or
-            "adversarial" (decoder and discriminator).
-        steps: Length of the run in steps, or 0 where `minutes` rules.
-        minutes: Length of the run in minutes of training, or 0 where `steps` rules.
-        batch: Crops a step, over all processes.
+        stage: "kmeans" (initialisation only), "codebooks" (with frozen networks), "joint" (everything), "decoder" (only the decoder:
+            existing files stay valid) or "adversarial" (decoder and discriminator).
+        steps: Length of the run in steps, or 0 if `minutes` is given.
+        minutes: Length of the run in minutes of training, or 0 if `steps` is given.
+        batch: Crops per step, over all processes.
         crop_s: Length of a crop in whole frames, s.
-        seed: Of crops, layer counts and loss scales; with the step it decides them all.
-        rate: Factor on all learning rates; below 1 to continue from trained weights.
+        seed: Of crops, layer counts and loss scales, which are functions of seed and step.
+        rate: Factor on all learning rates; below 1 to fine-tune trained weights.
         warmup: Steps of rising learning rate.
-        decay_share: Last part of the run in which the learning rate falls to zero.
-        weights_decay: Of the moving average of the weights, per step.
-        codebook_decay: Of the moving averages behind the codebooks, per step.
-        restart_every: Steps between looks for dead codes.
+        decay_share: Final fraction of the run in which the learning rate decays to zero.
+        weights_decay: Decay per step of the moving average of the weights.
+        codebook_decay: Decay per step of the moving averages of the codebooks.
+        restart_every: Steps between restarts of dead codes.
         bf16: Run the branches in bfloat16.
         discriminator_width: Channels of the discriminators.
-        mel, stft, energies, waveform, low, commitment, adversarial, features: Weights of the losses. With `low` above 0, about 1 beside a
-            `waveform` of 0.3, decoded spectra are finished before they are compared, as those of files are.
+        mel, stft, energies, waveform, low, commitment, adversarial, features: Weights of the losses. With `low` above 0 (about 1 with a
+            `waveform` of 0.3), magnitude compression and noise substitution are applied before the losses, as in the decoder.
     """
 
     stage: str = "joint"
@@ -71,20 +70,20 @@ class Settings:
 
     @property
     def codebooks_only(self) -> bool:
-        """Whether the networks stay as they are."""
+        """Whether the networks are frozen."""
         return self.stage == "codebooks"
 
     @property
     def decoder_only(self) -> bool:
-        """Whether encoder and codebooks stay as they are."""
+        """Whether encoder and codebooks are frozen."""
         return self.stage in ("decoder", "adversarial")
 
     def progress(self, step: int, minutes: float) -> float:
-        """Return how much of the run is done, 0 to 1."""
+        """Return the completed fraction of the run, 0 to 1."""
         return min(1.0, step / self.steps if self.steps else minutes / self.minutes)
 
     def rate_factor(self, step: int, progress: float) -> float:
-        """Return the factor on the learning rates: warm-up, constant, then a straight fall to zero."""
+        """Return the factor on the learning rates: warm-up, constant, then linear decay to zero."""
         rise = min(1.0, (step + 1) / max(1, self.warmup))
         fall = min(1.0, (1.0 - progress) / self.decay_share) if self.decay_share else 1.0
         return self.rate * rise * fall

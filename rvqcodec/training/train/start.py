@@ -1,4 +1,4 @@
-"""The start of a model: the linear paths in closed form, k-means codebooks, and how the search weighs errors."""
+"""Initialisation of a model: linear paths by principal component analysis (KLT), k-means codebooks, and search weights."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ from rvqcodec.training.train.codebooks import kmeans_start, nearest
 
 CORNER_HZ = 2_000.0
 ENVELOPE = 0.75
-"""Scale of the envelope's part of the latent against one of the same variance as the waveform's."""
+"""Scale of the envelope part of the latent, relative to equal total variance of both parts."""
 EMPHASIS = 0.25
-"""Power of the frequency that directions of the waveform are weighted by: the search minds low frequencies more."""
+"""Negative exponent of the frequency weighting of waveform components, which emphasises low frequencies in the search."""
 SAVED_SHARE = 1.0
-"""Share of what a layer saves on average that an entry other than zero has to save in a frame."""
+"""Rate penalty of entries other than zero, relative to the mean error reduction of a layer."""
 UNVOICED_WEIGHTS = (2.0, 2.0, 1.4)
-"""How much more errors of the envelope count in unvoiced frames in layers up to each search stop; later ones count as all do."""
+"""Weights of envelope errors in unvoiced frames, in layers up to each search stop; 1 beyond."""
 
 
 @torch.no_grad()
 def start_linear_paths(codec: Rvq48, waves: Iterable[Tensor]) -> None:
-    """Set the linear paths to the principal directions of weighted companded coefficients, and the energies' scale.
+    """Set the linear paths to the KLT of frequency-weighted companded coefficients, and the normalisation of band energies.
 
-    The weights 1 / (1 + f / 2 kHz) make low frequencies count. Directions are not whitened; their scales fall with their mean
-    frequency and give the waveform part a mean variance of 1, and the energies about that too. Untrained, this already reaches
-    PESQ-WB 1.80 and ViSQOL 3.74 with 24 layers.
+    The weights 1 / (1 + f / 2 kHz) emphasise low frequencies. Components are not whitened; their scales decrease with their mean frequency
+    and give the waveform part a mean variance of 1. Without any training this reaches PESQ-WB 1.80 and ViSQOL 3.74 with 24 layers.
 
     Args:
         codec: Its linear paths and energies are set in place.
@@ -55,7 +54,7 @@ def start_linear_paths(codec: Rvq48, waves: Iterable[Tensor]) -> None:
 
 
 def _emphasis(directions: Tensor, variances: Tensor, merge: int) -> Tensor:
-    """Return the scale of each direction [dim, merge * size] of some variance [dim]."""
+    """Return the scale of each component [dim, merge * size] of given variances [dim], [dim]."""
     squares = directions.square()
     number = (torch.arange(directions.shape[1] // merge, device=directions.device) + 0.5).repeat(merge)
     scales = ((squares * number).sum(1) / squares.sum(1)) ** -EMPHASIS
@@ -64,10 +63,10 @@ def _emphasis(directions: Tensor, variances: Tensor, merge: int) -> Tensor:
 
 @torch.no_grad()
 def start_codebooks(codec: Rvq48, waves: Iterable[Tensor], seed: int) -> Tensor:
-    """Fill the codebooks by k-means on the encoder's latents, set costs and weights; return their counts [layers, codebook_size].
+    """Initialise codebooks by k-means on the encoder's latents, and set costs and weights; return the counts [layers, codebook_size].
 
-    Entry 0 of each codebook becomes the zero vector. Layers up to the first search stop cost nothing. Those up to a later stop have to
-    save a share of what the layer at that stop saves on average, so that easy frames use fewer layers.
+    Entry 0 of each codebook is the zero vector. Layers up to the first search stop have no rate penalty; that of later ones is the mean
+    error reduction of the layer at their search stop, which gives a variable rate: easy frames use fewer layers.
     """
     latents = torch.cat([codec.encoder(wave).flatten(0, 1) for wave in waves])
     counts = kmeans_start(codec.quantizer.codebooks, latents, seed)

@@ -1,4 +1,4 @@
-"""One model in training: its optimisers, averages and codebooks, and the step that moves them."""
+"""The training step: forward pass, losses, optimisers, moving averages of weights and codebooks."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from rvqcodec.training.train.muon import Muon
 from rvqcodec.training.train.parallel import Group
 from rvqcodec.training.train.settings import Settings
 
-ALL_LAYERS_SHARE = 0.4
+ALL_LAYERS_PROBABILITY = 0.4
 BETAS = (0.8, 0.99)
 MOST_SKIPPED = 20
 DIVERGED = 2.0
@@ -29,14 +29,17 @@ LAYER_STREAM = 1 << 20
 
 
 class Trainer:
-    """A run's state in memory.
+    """State and steps of a training run.
 
     Args:
         codec: The model, on its device; trained in place.
-        crops: What it is trained on.
-        settings: How.
-        group: This process among those that train together.
-        counts: Codebook counts to start from, [layers, codebook_size]; even ones when absent.
+        crops: Training data.
+        settings: Of the run.
+        group: The process group.
+        counts: Initial codebook counts, [layers, codebook_size]; uniform when absent.
+
+    Raises:
+        ValueError: The batch isn't divisible by the number of processes.
     """
 
     def __init__(
@@ -44,14 +47,14 @@ class Trainer:
     ) -> None:
         self.codec, self.crops, self.settings, self.group = codec, crops, settings, group or Group()
         if settings.batch % self.group.size:
-            raise ValueError("the batch can't be shared out evenly over the processes")
+            raise ValueError("the batch isn't divisible by the number of processes")
         self.device = codec.silence.device
         self.step_number, self.minutes, self.audio_seconds = 0, 0.0, 0.0
         self.skipped, self.smooth, self.best = 0, 0.0, float("inf")
         self.adversarial = settings.stage == "adversarial"
         codec.train().requires_grad_(True)
         codec.encoder.requires_grad_(not settings.decoder_only)
-        for chain in (codec.decoder.postfilter, codec.decoder.sinusoids):  # training is about the network
+        for chain in (codec.decoder.postfilter, codec.decoder.sinusoids):  # fitted at release, not trained here
             chain.requires_grad_(False)
         if settings.bf16:
             _run_in_bf16(codec)
@@ -69,9 +72,9 @@ class Trainer:
     def _new_discriminator(self) -> Discriminator:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.settings.seed)
-            judge = Discriminator(self.settings.discriminator_width if self.adversarial else 1)
-            judge.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
-            return judge.to(self.device)
+            discriminator = Discriminator(self.settings.discriminator_width if self.adversarial else 1)
+            discriminator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # twice as fast on a CPU
+            return discriminator.to(self.device)
 
     def _build_optimizers(self) -> None:
         parameters = {name: value for name, value in self.codec.named_parameters() if value.requires_grad}
@@ -89,59 +92,61 @@ class Trainer:
             weight_decay=0.0,
             fused=True,
         )
-        self.judge = torch.optim.AdamW(self.discriminator.parameters(), lr=0.0, betas=BETAS, weight_decay=0.0)
+        self.discriminator_optimizer = torch.optim.AdamW(
+            self.discriminator.parameters(), lr=0.0, betas=BETAS, weight_decay=0.0
+        )
 
     @property
     def progress(self) -> float:
-        """How much of the run is done, 0 to 1."""
+        """Completed fraction of the run, 0 to 1."""
         return self.settings.progress(self.step_number, self.minutes)
 
     def step(self) -> dict[str, float]:
         """Train on one batch and return its losses, the norm of the gradient and the learning rate's factor.
 
         Raises:
-            RvqError: The losses diverge or stay infinite.
+            RvqError: The loss diverges, or gradients stay infinite.
         """
         progress = self.progress
         factor = self.settings.rate_factor(self.step_number, progress)
         wave, n_layers = self._batch()
         if self.settings.codebooks_only:
-            return self._follow_frozen(wave, n_layers, progress)
+            return self._step_codebooks(wave, n_layers, progress)
         output, quantized, commitment = self._forward(wave, n_layers)
         losses = self.loss(output, wave, self.step_number) | {"commitment": commitment}
         if self.adversarial:
-            losses |= self._judge(output, wave, factor)
+            losses |= self._train_discriminator(output, wave, factor)
         total = torch.stack([getattr(self.settings, name) * value for name, value in losses.items()]).sum()
         total.backward()
         values = torch.stack([total.detach(), *(value.detach() for value in losses.values())])
         norm = self._averaged_gradients(values)
         if torch.isfinite(norm) and torch.isfinite(values).all():
             self._apply(factor, progress, quantized)
-        self._watch(float(values[0]), bool(torch.isfinite(norm)))
+        self._check_divergence(float(values[0]), bool(torch.isfinite(norm)))
         for parameter in self.trained:
             parameter.grad = None
-        self._count(wave)
+        self._count_step(wave)
         names = ("total", *losses, "gradient", "rate")
         return dict(zip(names, [*values.tolist(), float(norm), factor], strict=True))
 
-    def _count(self, wave: Tensor) -> None:
-        """Count a step on this process' share of a batch [items, n_samples]."""
+    def _count_step(self, wave: Tensor) -> None:
+        """Count a step on a batch of this process, [items, n_samples]."""
         self.step_number += 1
         self.audio_seconds += self.settings.batch * wave.shape[1] / self.codec.config.sample_rate
 
     @torch.no_grad()
-    def _follow_frozen(self, wave: Tensor, n_layers: Tensor, progress: float) -> dict[str, float]:
-        """Move the codebooks alone and return the squared error per frame."""
+    def _step_codebooks(self, wave: Tensor, n_layers: Tensor, progress: float) -> dict[str, float]:
+        """Update only the codebooks and return the squared error per frame."""
         latent = self.codec.encoder(wave)
         quantized = quantize(self.codec.quantizer.codebooks, latent, n_layers, self.codec.quantizer.costs)
         error = (latent - quantized.total).square().sum(-1).mean()
         self.group.average_all([error])
-        self._follow(progress, quantized)
-        self._count(wave)
+        self._update_codebooks(progress, quantized)
+        self._count_step(wave)
         return {"error": float(error)}
 
     def _batch(self) -> tuple[Tensor, Tensor]:
-        """Return this process' share of the step's crops [items, n_samples] and layer counts [items]."""
+        """Return this process' part of the batch: crops [items, n_samples] and layer counts [items]."""
         items = self.settings.batch // self.group.size
         first = self.group.rank * items
         wave = torch.from_numpy(self.crops.batch(self.step_number, first, items)).to(self.device)
@@ -155,7 +160,7 @@ class Trainer:
         straight_through = latent + (quantized.total - latent).detach()
         counts = n_layers[:, None].expand(latent.shape[:2])
         decoder, items = self.codec.decoder, torch.arange(len(wave), device=self.device)
-        index = (self.step_number * len(wave) + items) * latent.shape[1]  # other noise in each step
+        index = (self.step_number * len(wave) + items) * latent.shape[1]  # different noise in every step
         no_sinusoids = counts.new_zeros(len(wave), 0, latent.shape[1])
         spectrum = decoder.spectrum(straight_through, counts, counts > -1, index, no_sinusoids)
         if self.settings.low:
@@ -163,23 +168,23 @@ class Trainer:
         output = decoder.mdct.inverse(spectrum.coefficients)
         return output, quantized, functional.mse_loss(latent, quantized.total)
 
-    def _judge(self, output: Tensor, wave: Tensor, factor: float) -> dict[str, Tensor]:
+    def _train_discriminator(self, output: Tensor, wave: Tensor, factor: float) -> dict[str, Tensor]:
         """Train the discriminator and return the decoder's adversarial losses."""
         loss = discriminator_loss(self.discriminator(wave), self.discriminator(output.detach()))
-        self.judge.zero_grad()
+        self.discriminator_optimizer.zero_grad()
         loss.backward()
         gradients = [value.grad for value in self.discriminator.parameters() if value.grad is not None]
         self.group.average_all(gradients)
         if all(bool(torch.isfinite(gradient).all()) for gradient in gradients):
-            self.judge.param_groups[0]["lr"] = self.settings.discriminator_rate * factor
-            self.judge.step()
+            self.discriminator_optimizer.param_groups[0]["lr"] = self.settings.discriminator_rate * factor
+            self.discriminator_optimizer.step()
         self.discriminator.requires_grad_(False)
         losses = generator_losses(self.discriminator(wave), self.discriminator(output))
         self.discriminator.requires_grad_(True)
         return losses
 
     def _averaged_gradients(self, values: Tensor) -> Tensor:
-        """Average gradients and reported values over the processes, clip, and return the norm before that."""
+        """Average gradients and `values` over the processes, clip the gradients, and return their norm before clipping."""
         gradients = [value.grad for value in self.trained if value.grad is not None]
         self.group.average_all([*gradients, values])
         norm = torch.nn.utils.get_total_norm(gradients)
@@ -196,18 +201,18 @@ class Trainer:
         for name, parameter in self.codec.named_parameters():
             self.average[name].lerp_(parameter, 1 - self.settings.weights_decay)
         if not self.settings.decoder_only:
-            self._follow(progress, quantized)
+            self._update_codebooks(progress, quantized)
 
-    def _follow(self, progress: float, quantized: Quantized) -> None:
-        """Move the codebooks; in the decay of the learning rate none is restarted and the averages get longer."""
-        settling = progress > 1 - self.settings.decay_share
-        decay = 1 - (1 - self.settings.codebook_decay) / (4 if settling else 1)
+    def _update_codebooks(self, progress: float, quantized: Quantized) -> None:
+        """Update the codebooks; during the decay of the learning rate without restarts and with slower averages."""
+        decaying = progress > 1 - self.settings.decay_share
+        decay = 1 - (1 - self.settings.codebook_decay) / (4 if decaying else 1)
         self.codebooks.update(quantized, decay, self.group)
-        if not settling and self.step_number % self.settings.restart_every == self.settings.restart_every - 1:
+        if not decaying and self.step_number % self.settings.restart_every == self.settings.restart_every - 1:
             self.codebooks.restart(quantized, self.group)
 
-    def _watch(self, loss: float, finite: bool) -> None:
-        """Count steps that had to be skipped, and stop a run whose smoothed loss has doubled."""
+    def _check_divergence(self, loss: float, finite: bool) -> None:
+        """Count skipped steps, and stop the run if the smoothed loss has doubled."""
         self.skipped = 0 if finite else self.skipped + 1
         if self.skipped > MOST_SKIPPED:
             raise RvqError(f"training diverged: {self.skipped} steps without finite gradients", hint="lower --rate")
@@ -220,14 +225,14 @@ class Trainer:
             )
 
     def averaged_codec(self) -> Rvq48:
-        """Return a codec of its own with the moving average of the weights, for evaluation and export."""
+        """Return a copy of the codec with the moving average of the weights, for evaluation and export."""
         codec = Rvq48(self.codec.config).to(self.device)
         codec.load_state_dict({**self.codec.state_dict(), **self.average})
         codec.set_silence()
         return codec.requires_grad_(False).eval()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that a checkpoint needs to resume at this step."""
+        """Return the complete state of the run at this step."""
         watch = {"skipped": self.skipped, "smooth": self.smooth, "best": self.best}
         run = {"step": self.step_number, "minutes": self.minutes, "audio_seconds": self.audio_seconds}
         return {
@@ -239,24 +244,24 @@ class Trainer:
             "optimizers": {
                 "muon": self.muon.state_dict(),
                 "adam": self.adam.state_dict(),
-                "judge": self.judge.state_dict(),
+                "judge": self.discriminator_optimizer.state_dict(),
             },
             "codebooks": self.codebooks.state_dict(),
             "discriminator": self.discriminator.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over a checkpoint of the same model and stage.
+        """Load the state of a run of the same model and stage.
 
         Raises:
-            ModelError: The checkpoint is of another shape or stage.
+            ModelError: The model or the stage differs.
         """
         try:
             self.codec.load_state_dict(state["codec"])
             self.discriminator.load_state_dict(state["discriminator"])
             self.muon.load_state_dict(state["optimizers"]["muon"])
             self.adam.load_state_dict(state["optimizers"]["adam"])
-            self.judge.load_state_dict(state["optimizers"]["judge"])
+            self.discriminator_optimizer.load_state_dict(state["optimizers"]["judge"])
             self.codebooks.load_state_dict(state["codebooks"])
             self.codebooks.zero_first = bool(self.codec.quantizer.costs.any())
         except (RuntimeError, ValueError, KeyError) as error:
@@ -268,16 +273,16 @@ class Trainer:
 
 
 def draw_layers(settings: Settings, step: int, n_codebooks: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """Return the layer counts of a step's whole batch: 40 % all of them, the rest any count, small ones more often."""
+    """Return the layer counts of a step's batch (quantizer dropout): all with probability 0.4, else n with a probability ~ n^-0.5."""
     generator = np.random.default_rng([settings.seed, step, LAYER_STREAM])
     counts = np.arange(1, n_codebooks + 1)
-    shares = counts**-0.5
-    drawn = generator.choice(counts, settings.batch, p=shares / shares.sum())
-    return np.where(generator.random(settings.batch) < ALL_LAYERS_SHARE, n_codebooks, drawn).astype(np.int64)
+    weights = counts**-0.5
+    drawn = generator.choice(counts, settings.batch, p=weights / weights.sum())
+    return np.where(generator.random(settings.batch) < ALL_LAYERS_PROBABILITY, n_codebooks, drawn).astype(np.int64)
 
 
 def _role(name: str, parameter: Tensor) -> str:
-    """Return which optimiser a parameter belongs to: the linear paths move slowly, the branches' matrices by Muon."""
+    """Return the optimiser of a parameter: "linear" (AdamW, low rate), "muon" (matrices of the branches) or "adam" (others)."""
     if name in ("encoder.linear.weight", "decoder.linear.weight"):
         return "linear"
     table = name.endswith(("layers_scale.weight", "layers_shift.weight"))

@@ -1,4 +1,4 @@
-"""Models of other projects: which ones can be imported, and from what; the importers themselves are imported when they run."""
+"""Recipes for importing models of other projects; the importers are loaded only when they run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ class Recipe:
     """How a published model is imported.
 
     Args:
-        source: What the user's folder has to hold, in words.
+        source: Description of the folder that the user provides.
         licence: Of its weights.
-        module: Where `import_model(folder)` lies.
+        module: Defines `import_model(folder)`.
     """
 
     source: str
@@ -27,4 +27,4 @@ RECIPES = {
         module="rvqcodec.weights.importers.lyra",
     ),
 }
-"""By the name that the model gets."""
+"""By model name."""

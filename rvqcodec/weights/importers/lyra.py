@@ -1,6 +1,6 @@
-"""Lyra v2 (google/lyra, tag v1.2.0): a SoundStream for speech at 16 kHz, 3.2 to 9.2 kbit/s, from a user's own clone.
+"""Importer of Lyra v2 (google/lyra, tag v1.2.0), a SoundStream for speech at 16 kHz and 3.2 to 9.2 kbit/s, from a user's clone.
 
-The files are Apache-2.0, Copyright Google LLC; this package holds nothing of them.
+The files are Apache-2.0, Copyright Google LLC; this package contains none of them.
 """
 
 from __future__ import annotations
@@ -56,9 +56,9 @@ FILES = {
 WEIGHTS = "57bdc77f2a5afefb4b4d84dc67113491c994e755ab965153ea88928b0694cafd"
 """`digest` of those files' weights."""
 KERNELS = (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV)
-"""Operators with weights, the second of their inputs."""
+"""Operators whose second input is a weight."""
 Tensors = dict[str, Tensor]
-HINT = "weights of Lyra's tag v1.2.0 can be imported; those of later ones aren't float32"
+HINT = "weights of Lyra's tag v1.2.0 can be imported; later ones aren't float32"
 
 
 def import_model(folder: Path) -> SoundStream:
@@ -74,10 +74,10 @@ def import_lyra(folder: Path, config: SoundStreamConfig = LYRA) -> tuple[SoundSt
 
     Args:
         folder: `model_coeffs` of a clone of google/lyra.
-        config: The shape of the model in there.
+        config: Expected sizes of the model.
 
     Raises:
-        ModelError: A file is absent or damaged, holds other layers, or weights that aren't float32.
+        ModelError: A file is missing or damaged, or its layers or weight types differ.
     """
     model = SoundStream(config)
     tensors = _network(read_tflite(folder / ENCODER), model.encoder, "encoder")
@@ -95,7 +95,7 @@ def from_safetensors(path: Path, config: SoundStreamConfig = LYRA) -> tuple[Soun
     """Return the configuration and the weights of a safetensors file under `SoundStream`'s names.
 
     Raises:
-        ModelError: The file is absent or damaged, or its tensors aren't those of the configuration.
+        ModelError: The file is missing or damaged, or its tensors don't match the configuration.
     """
     try:
         tensors = safetensors.load_file(path)
@@ -143,7 +143,7 @@ class _Kernel:
 
 
 def _kernels(graph: Graph) -> list[_Kernel]:
-    """Return a graph's operators with weights in their order, which is the layers' order: the networks never branch with weights."""
+    """Return a graph's operators with weights in execution order, which is that of the layers: no branch has weights."""
     found: list[_Kernel] = []
     for operator in graph.operators:
         inputs = [graph.constants.get(number) for number in operator.inputs]
@@ -159,7 +159,7 @@ def _kernels(graph: Graph) -> list[_Kernel]:
 
 
 def _network(graphs: list[Graph], network: nn.Module, prefix: str) -> dict[str, Constant]:
-    """Return the weights of a network's layers; the graph has them in the order of its modules."""
+    """Return the weights of a network's layers, in which graph and modules have the same order."""
     longest: list[_Kernel] = max((_kernels(graph) for graph in graphs), key=len, default=[])
     kernels = iter(longest)
     tensors = {}
@@ -171,14 +171,14 @@ def _network(graphs: list[Graph], network: nn.Module, prefix: str) -> dict[str, 
             if layer.bias is not None:
                 tensors[f"{name}.bias"] = bias
             elif bias.any():
-                raise ModelError(f"{name} has a bias, which a SoundStream's hasn't", HINT)
+                raise ModelError(f"{name} has an unexpected bias", HINT)
     if next(kernels, None):
-        raise ModelError(f"the {prefix} has more layers than a Lyra's", HINT)
+        raise ModelError(f"the {prefix} has more layers than expected", HINT)
     return tensors
 
 
 def _parts(kernels: Iterator[_Kernel], layer: nn.Conv1d | nn.ConvTranspose1d, name: str) -> list[_Kernel]:
-    """Return the operators of one layer: one, or one for each of its groups."""
+    """Return the operators of a layer: one, or one per group."""
     parts = [kernel for kernel in [next(kernels, None)] if kernel]
     if parts and parts[0].n_out * layer.groups == layer.out_channels:
         parts.extend(islice(kernels, layer.groups - 1))
@@ -196,7 +196,7 @@ def _weight(kernel: _Kernel) -> Constant:
 
 
 def _bias(parts: list[_Kernel], n_out: int, name: str) -> Constant:
-    """Return what is added to a layer's outputs, by its operators and after them."""
+    """Return a layer's bias: the sum of its operators' biases and of the constants added after them."""
     total = np.zeros(n_out, np.float32)
     added = [value for part in parts for value in part.added if value.size in (part.n_out, n_out)]
     for values in ([part.bias for part in parts if part.bias is not None], added):
@@ -208,7 +208,7 @@ def _bias(parts: list[_Kernel], n_out: int, name: str) -> Constant:
 
 
 def _codebooks(graphs: list[Graph], config: SoundStreamConfig) -> Constant:
-    """Return the codebooks [n_layers, codebook_size, latent_dim]: one constant, or one for each layer in the order of their use."""
+    """Return the codebooks [n_layers, codebook_size, latent_dim]: one constant, or one per layer in order of use."""
     shape = (config.n_layers, config.codebook_size, config.latent_dim)
     for graph in graphs:
         used = [graph.constants.get(number) for operator in graph.operators for number in operator.inputs]

@@ -1,6 +1,6 @@
-"""What a TFLite file computes: its operators in their order and its float32 constants. A flatbuffer, read with numpy alone.
+"""TFLite parser: operators in execution order and float32 constants of a flatbuffer, with numpy only.
 
-Files come from strangers: every offset and length is checked against the file, and the sum of all lengths against a limit.
+Input is untrusted: every offset and length is checked against the file, and the sum of all lengths against a limit.
 
 Source: flatbuffers.dev (internals), tensorflow/lite/schema/schema.fbs (the numbers of fields, operators and types).
 """
@@ -20,14 +20,14 @@ ADD, CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV = 0, 3, 4, 9, 6
 FLOAT32, MAX_DIMENSIONS = 0, 8
 MAX_FILE_BYTES = 1 << 26
 MAX_ITEMS = 1 << 20
-"""Tables, inputs, outputs and dimensions of one file, each counted as often as something refers to it."""
+"""Limit on tables, inputs, outputs and dimensions of a file, counted by reference."""
 
 Constant = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
 class Operator:
-    """One step of a graph: its code and the numbers of the tensors it takes and gives; -1 is none."""
+    """An operator: its code and the indices of its input and output tensors; -1: none."""
 
     code: int
     inputs: tuple[int, ...]
@@ -36,7 +36,7 @@ class Operator:
 
 @dataclass(frozen=True, slots=True)
 class Graph:
-    """Operators in the order they run in, and the float32 constants among the tensors by number."""
+    """Operators in execution order, and the float32 constants by tensor index."""
 
     operators: tuple[Operator, ...]
     constants: dict[int, Constant]
@@ -46,7 +46,7 @@ def read_tflite(path: Path) -> list[Graph]:
     """Return the graphs of a TFLite file.
 
     Raises:
-        ModelError: The file is absent, too large, or isn't a sound TFLite file.
+        ModelError: The file is missing, too large, or not a valid TFLite file.
     """
     try:
         with path.open("rb") as file:
@@ -65,7 +65,7 @@ def parse_tflite(data: bytes) -> list[Graph]:
     """Return the graphs in the bytes of a TFLite file; constants are views of `data`."""
     file = _Flatbuffer(data)
     model = file.follow(0)
-    # the code's first field is a byte of the time before there were 128 of them
+    # the first field is a byte, from before there were 128 operators
     codes = [max(file.field(code, 0, 1), file.field(code, 3, 4)) for code in file.tables(model, 1)]
     buffers = file.tables(model, 4)
     return [_graph(file, graph, codes, buffers) for graph in file.tables(model, 2)]
@@ -102,7 +102,7 @@ def _at(items: list[int], index: int, what: str) -> int:
 
 
 class _Flatbuffer:
-    """Tables and vectors in bytes; positions are counted from their start."""
+    """Tables and vectors of a flatbuffer; positions are byte offsets."""
 
     def __init__(self, data: bytes) -> None:
         self.data = memoryview(data)
@@ -111,7 +111,7 @@ class _Flatbuffer:
     def bytes(self, position: int, size: int) -> memoryview:
         """Return `size` bytes at a position."""
         if position < 0 or position + size > len(self.data):
-            raise _DamageError("an offset or a length leads out of the file")
+            raise _DamageError("an offset or a length exceeds the file")
         return self.data[position : position + size]
 
     def number(self, position: int, size: int, *, signed: bool = False) -> int:
@@ -119,23 +119,23 @@ class _Flatbuffer:
         return int.from_bytes(self.bytes(position, size), "little", signed=signed)
 
     def follow(self, position: int) -> int:
-        """Return the position that the offset at a position leads to."""
+        """Return the target of the offset at a position."""
         return position + self.number(position, 4)
 
     def place(self, table: int, field: int) -> int | None:
-        """Return where a table's field lies, or None where it is absent."""
+        """Return the position of a table's field, or None if it is absent."""
         vtable = table - self.number(table, 4, signed=True)
         entry = 4 + 2 * field
         offset = self.number(vtable + entry, 2) if entry < self.number(vtable, 2) else 0
         return table + offset if offset else None
 
     def field(self, table: int, field: int, size: int) -> int:
-        """Return a table's field, a number without a sign; 0 where it is absent."""
+        """Return a table's field, an unsigned integer of `size` bytes; 0 if it is absent."""
         place = self.place(table, field)
         return 0 if place is None else self.number(place, size)
 
     def content(self, table: int, field: int, size: int = 1) -> memoryview:
-        """Return the bytes of a table's vector of items of `size` bytes; none where it is absent."""
+        """Return the bytes of a table's vector of items of `size` bytes; empty if it is absent."""
         place = self.place(table, field)
         if place is None:
             return self.data[:0]
@@ -158,5 +158,5 @@ class _Flatbuffer:
         content = self.content(table, field, 4)
         self.items_left -= len(content) // 4
         if self.items_left < 0:
-            raise _DamageError("it has too many parts")
+            raise _DamageError("it has too many items")
         return content

@@ -1,1 +1,1 @@
-"""What a decoder does to a spectrum that codes describe only in part, step by step."""
+"""The enhancement chain of the decoder: spectral post-processing where codes describe the spectrum only in part."""

@@ -1,9 +1,9 @@
-"""Noise substitution and make-up gain: random signs where codes tell loudness alone, and what these bands lack in loudness.
+"""Noise substitution and make-up gain: random signs for coefficients of which only band energies are coded, and a gain on all bands.
 
-A network that is asked for coefficients that it can't know gives the same pattern in each frame: a buzz at the frame rate,
-25 to 35 dB above its surroundings at all multiples of 50 Hz when the input is noise. From about 2.6 kHz up the coefficients'
-correlation with the original is under 0.1 at any number of layers. Random signs make noise of them and keep their magnitudes. The signs
-are a hash of the absolute position, so that windows and repeated decodes agree.
+Above about 2.6 kHz decoded coefficients correlate with the original by less than 0.1 at any number of layers, and the network outputs
+similar coefficients in every frame, which adds spectral lines at multiples of the frame rate, 25 to 35 dB above the noise density. Random
+signs turn them into noise of the same magnitudes. The signs are a hash of the absolute position, so that windows and repeated decodes
+agree.
 
 Source: Schulz 1996, Herre and Schultz 1998 (perceptual noise substitution).
 """
@@ -18,11 +18,11 @@ from rvqcodec.models.rvq48.enhance.spectrum import Spectrum, hash_bits
 
 
 class NoiseSubstitution(nn.Module):
-    """Gives unknown coefficients random signs, and bands a make-up gain.
+    """Replaces coefficients from `first_bin` on by noise of the same magnitudes and applies a make-up gain.
 
     Attributes:
-        first_bin: First coefficient that is noise, for each number of layers of vectors; mdct_size when untrained, [n_codebooks + 1].
-        gain: Make-up gain as log10 of an amplitude, for each number of layers; 0 when untrained, [n_codebooks + 1].
+        first_bin: First noise coefficient by number of vector layers; mdct_size when untrained, [n_codebooks + 1].
+        gain: Make-up gain as log10 of an amplitude, by number of vector layers; 0 when untrained, [n_codebooks + 1].
     """
 
     first_bin: Tensor
@@ -36,7 +36,7 @@ class NoiseSubstitution(nn.Module):
         self.register_buffer("gain", torch.zeros(config.n_codebooks + 1))
 
     def forward(self, spectrum: Spectrum) -> Spectrum:
-        """Return the spectrum with noise where it is unknown."""
+        """Return the spectrum with substituted noise and make-up gain."""
         coefficients, n_layers = spectrum.coefficients, spectrum.n_layers
         first = self.first_bin[n_layers].repeat_interleave(self.merge, 1)[..., None]
         flipped = hash_bits(spectrum.frame_index * self.merge, coefficients.shape[1], self.size)

@@ -1,10 +1,11 @@
-"""Long-term (pitch) postfilter: a small network below 3 kHz weighs each coefficient against those a pitch period away.
+"""Long-term (pitch) postfilter: an adaptive comb filter whose gains, per coefficient below 3 kHz, are estimated by a small network.
 
-What lies one period before and one after a place has the same harmonics and other quantization noise. A comb filter averages
-them with one strength for all frequencies; this network sees the three spectra, how well they agree and the envelope, and chooses for each
-coefficient how far to trust which, and what to correct besides. Bands keep the loudness that was coded.
+The signal one pitch lag earlier and later has the same harmonics but other quantization noise. A classic comb filter averages them with
+one gain for all frequencies; this network gets the three spectra, the pitch correlation and the envelope, and outputs for each
+coefficient a gain, a comb gain and a residual. The coded band energies are preserved.
 
-Source: Büthe et al. 2024 (NoLACE: a learnt comb filter after a classic decoder); here on MDCT coefficients, with ConvNeXt blocks.
+Source: Chen and Gersho 1995 (long-term postfilter); Büthe et al. 2024 (NoLACE: neural adaptive comb filter); here on MDCT coefficients,
+with ConvNeXt blocks.
 """
 
 from __future__ import annotations
@@ -22,10 +23,10 @@ HIGHEST_HZ = 3_000
 
 
 class PitchPostfilter(nn.Module):
-    """Corrects low coefficients by those of a pitch period before and after.
+    """Comb-filters coefficients below 3 kHz.
 
     Attributes:
-        strength: Of the comb filter that it starts from, for each number of layers of vectors; 0 when untrained, [n_codebooks + 1].
+        strength: Comb gain that the network's output adds to, by number of vector layers, 0 to 1; 0 when untrained, [n_codebooks + 1].
     """
 
     strength: Tensor
@@ -34,7 +35,7 @@ class PitchPostfilter(nn.Module):
         super().__init__()
         width = config.postfilter_width
         self.merge, self.mdct, self.pitch = config.merge, mdct, pitch
-        self.reach = config.reach(config.postfilter_blocks, 0)
+        self.reach = config.receptive_field(config.postfilter_blocks, 0)
         self.n_low = config.edge_from(HIGHEST_HZ)
         self.register_buffer("strength", torch.zeros(config.n_codebooks + 1))
         self.inputs = nn.Linear(3 * self.n_low + 1 + config.n_bands, width)
@@ -47,35 +48,35 @@ class PitchPostfilter(nn.Module):
             nn.init.zeros_(zero)
 
     def forward(self, spectrum: Spectrum) -> Spectrum:
-        """Return the spectrum with corrected coefficients below 3 kHz."""
+        """Return the postfiltered spectrum."""
         low, high = spectrum.coefficients.tensor_split([self.n_low], -1)
-        before, after = (self.mdct(near, self.n_low) for near in self.pitch.neighbours(spectrum.pitch))
-        low = self.corrected(low, (before, after), spectrum.pitch, spectrum.envelope, spectrum.n_layers)
+        before, after = (self.mdct(near, self.n_low) for near in self.pitch.long_term_predictions(spectrum.pitch))
+        low = self.filtered(low, (before, after), spectrum.pitch, spectrum.envelope, spectrum.n_layers)
         return spectrum.rescaled(torch.cat([low, high], -1))
 
-    def corrected(
-        self, low: Tensor, neighbours: tuple[Tensor, Tensor], pitch: PitchAnalysis, envelope: Tensor, n_layers: Tensor
+    def filtered(
+        self, low: Tensor, predictions: tuple[Tensor, Tensor], pitch: PitchAnalysis, envelope: Tensor, n_layers: Tensor
     ) -> Tensor:
-        """Return corrected coefficients of the shape of `low`; their bands are yet to be brought to their loudness.
+        """Return postfiltered coefficients of the shape of `low`, before rescaling to their band energies.
 
-        Untrained, it is the comb filter.
+        Untrained, it is a comb filter of gain `strength` times the voicing.
 
         Args:
-            low: The first `n_low` coefficients, [batch, frames * merge, n_low], their bands at their loudness.
-            neighbours: Those of a period before and of a period after, each of the same shape.
+            low: The first `n_low` coefficients, [batch, frames * merge, n_low].
+            predictions: Coefficients of the signal one pitch lag earlier and later, each of the same shape.
             pitch: The pitch analysis.
             envelope: Log energies of all bands, [batch, frames, bands].
-            n_layers: int64 [batch, frames].
+            n_layers: Vector layers, int64 [batch, frames].
         """
-        before, after = neighbours
-        n_pieces, n_frames = pitch.correlation.shape[1], low.shape[1]
-        piece = ((torch.arange(n_frames, device=low.device) + 0.5) * n_pieces / n_frames).long()
+        before, after = predictions
+        n_subframes, n_frames = pitch.correlation.shape[1], low.shape[1]
+        subframe = ((torch.arange(n_frames, device=low.device) + 0.5) * n_subframes / n_frames).long()
         layers = n_layers.repeat_interleave(self.merge, 1)
-        agreement = pitch.correlation[:, piece, None]
+        correlation = pitch.correlation[:, subframe, None]
         spectra = (compand(low), compand(before), compand(after))
-        x = self.inputs(torch.cat([*spectra, agreement, envelope.repeat_interleave(self.merge, 1)], -1))
+        x = self.inputs(torch.cat([*spectra, correlation, envelope.repeat_interleave(self.merge, 1)], -1))
         x = self.blocks(x * (1 + self.layers_scale(layers)) + self.layers_shift(layers))
-        gain, trust, more = self.head(self.norm(x)).chunk(3, -1)
-        trust = trust + (pitch.trust[:, piece] * self.strength[layers])[..., None]
-        mixed = low * (1 + gain) + trust * (0.5 * (before + after) - low)
-        return expand(compand(mixed) + more)
+        gain, comb_gain, residual = self.head(self.norm(x)).chunk(3, -1)
+        comb_gain = comb_gain + (pitch.voicing[:, subframe] * self.strength[layers])[..., None]
+        mixed = low * (1 + gain) + comb_gain * (0.5 * (before + after) - low)
+        return expand(compand(mixed) + residual)

@@ -1,10 +1,9 @@
-"""Spectral smoothing: where decoded sound is noise, a fixed pattern of magnitudes would be heard as stripes and birdies.
+"""Spectral smoothing: in aperiodic frames, magnitudes above 3.75 kHz are replaced by their moving RMS over 1.3 kHz.
 
-Codes tell next to nothing of single coefficients above 4 kHz. There the network answers with much the same magnitudes in each frame, under
-random signs. Magnitudes are replaced by their RMS over the 1.3 kHz around them, as far as the wave doesn't repeat itself at a pitch:
-harmonics keep their shape. Bands keep their loudness.
+Codes hardly determine single coefficients there, and the network outputs similar magnitudes in every frame, heard as "birdies" under the
+random signs of noise substitution. Smoothing scales with aperiodicity, so that harmonics keep their shape. Band energies are preserved.
 
-Source: Schulz 1996 (noise substitution: noise needs its loudness alone).
+Source: Schulz 1996 (noise substitution: noise-like components are represented by their energy alone).
 """
 
 from __future__ import annotations
@@ -13,20 +12,20 @@ import torch
 from torch import Tensor, nn
 
 from rvqcodec.models.rvq48.config import Rvq48Config
-from rvqcodec.models.rvq48.enhance.spectrum import Spectrum, noise_share
+from rvqcodec.models.rvq48.enhance.spectrum import Spectrum, aperiodicity
 
 LOWEST_HZ, WIDTH_HZ = 3_750, 1_275
 
 
 class SpectralSmoothing(nn.Module):
-    """Evens noise out.
+    """Smooths the magnitudes of noise.
 
     Attributes:
-        strength: For each number of layers of vectors, 0 when untrained, to 1, [n_codebooks + 1].
+        strength: By number of vector layers, 0 to 1; 0 when untrained, [n_codebooks + 1].
     """
 
     strength: Tensor
-    around: Tensor
+    kernel: Tensor
     reach = 1
 
     def __init__(self, config: Rvq48Config) -> None:
@@ -36,14 +35,14 @@ class SpectralSmoothing(nn.Module):
         self.register_buffer("strength", torch.zeros(config.n_codebooks + 1))
         bins = torch.arange(config.mdct_size)
         near = (bins[:, None] - bins[self.first :]).abs() <= config.bins_below(WIDTH_HZ) // 2
-        self.register_buffer("around", near / near.sum(0), persistent=False)
+        self.register_buffer("kernel", near / near.sum(0), persistent=False)
 
     def forward(self, spectrum: Spectrum) -> Spectrum:
-        """Return the spectrum with even noise above 3.75 kHz."""
+        """Return the spectrum with smoothed noise above 3.75 kHz."""
         coefficients, n_frames = spectrum.coefficients, spectrum.n_layers.shape[1]
-        noise = noise_share(spectrum.pitch.correlation, n_frames) * self.strength[spectrum.n_layers]
-        even = coefficients.square() @ self.around
+        noise = aperiodicity(spectrum.pitch.correlation, n_frames) * self.strength[spectrum.n_layers]
+        power = coefficients.square() @ self.kernel
         low, high = coefficients.tensor_split([self.first], -1)
-        change = torch.copysign(even.sqrt(), high) - high
+        change = torch.copysign(power.sqrt(), high) - high
         changed = high + change * noise.repeat_interleave(self.merge, 1)[..., None]
         return spectrum.rescaled(torch.cat([low, changed], -1))
