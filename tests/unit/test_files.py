@@ -63,7 +63,7 @@ def test_overwriting_is_asked_for(tmp_path):
     target.write_bytes(b"old")
     with pytest.raises(OutputError, match="exists") as caught, Output(target, overwrite=False).open():
         pass
-    assert "-f" in caught.value.hint
+    assert "overwrite=True" in caught.value.hint
     with Output(target, overwrite=True).open() as file:
         file.write(b"new")
     assert target.read_bytes() == b"new"
@@ -146,7 +146,7 @@ def test_folders_and_missing_folders_are_refused(tmp_path):
     with pytest.raises(OutputError, match="does not exist"):
         Output(tmp_path / "no" / "where" / "a.wav", overwrite=True)
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(OutputError, match="a file stands"):
+    with pytest.raises(OutputError, match="folder is a file"):
         Output(tmp_path / "file" / "a.wav", overwrite=True)
 
 
