@@ -29,14 +29,6 @@ def kept(path):
     return [block for block in blocks(path) if block.kind in ("sh", "python")]
 
 
-def lacks(block):
-    """Return what a block needs that the command line doesn't have yet, such as `trim --recursive`, or nothing."""
-    if not block.mark.startswith("needs:"):
-        return ""
-    command, option = block.mark.removeprefix("needs:").split()
-    return "" if option in help_of(command) else f"{block.place}: rvq {command} has no {option}"
-
-
 def help_of(names):
     """Return the help of a command."""
     done = subprocess.run(
@@ -52,18 +44,13 @@ def test_blocks_run_in_their_order(page, desk, monkeypatch):
     monkeypatch.chdir(desk)
     monkeypatch.setenv("RVQ_MODELS", str(desk / ".models"))
     namespace = {"__name__": "docs"}
-    absent = []
     for block in kept(page):
         if block.reason:
             continue
-        if lack := lacks(block):
-            absent.append(lack)
-        elif block.kind == "sh":
+        if block.kind == "sh":
             run_shell(block.text, desk)
         else:
             exec(compile("\n" * block.line + block.text, str(page), "exec"), namespace)
-    if absent:
-        pytest.skip("all but these ran: " + "; ".join(absent))
 
 
 def test_what_is_not_run_says_why_and_names_options_that_exist():
@@ -83,7 +70,7 @@ def test_marks_are_known():
     for path in DOCUMENTS:
         for block in blocks(path):
             assert block.kind in ("sh", "python", "text", "toml"), block.place
-            assert re.match(r"(|run|test|examples|not run: .+|needs: .+)$", block.mark), block.place
+            assert re.match(r"(|run|test|examples|not run: .+)$", block.mark), block.place
 
 
 def expanded(path):
