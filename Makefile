@@ -18,11 +18,11 @@ test:
 	$(PYTHON) -m pytest -q
 
 vectors:  ## new golden vectors: only for a new format version or a new model, never over old ones
-	$(PYTHON) tests/vectors/make.py
-	$(PYTHON) tests/vectors/make_codes.py
+	$(PYTHON) -m tests.vectors.make
+	$(PYTHON) -m tests.vectors.make_codes
 
 fuzz:  ## 10^5 changed files with checksums that hold: some minutes
-	$(PYTHON) tests/hostile/fuzz.py
+	$(PYTHON) -m tests.hostile.fuzz
 
 bench:  ## speed on this machine
-	$(PYTHON) benchmarks/speed.py
+	$(PYTHON) -m benchmarks.speed

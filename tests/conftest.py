@@ -1,4 +1,4 @@
-"""What all tests share; made-up models and files are in `tiny`."""
+"""What all tests share; made-up models are in `tiny`, files of them in `streams`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
-from tiny import tiny_codec
+
+from tests.tiny import tiny_codec
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch comes: two threads add up in another order, and slower
 

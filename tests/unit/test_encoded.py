@@ -2,9 +2,9 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny import TRAITS, make_encoded, make_signal, same
 
 from rvqcodec.encoded import LayerGroup, gather
+from tests.tiny import TRAITS, make_encoded, make_signal, same
 
 ENCODED = make_encoded(make_signal(), 2500)
 

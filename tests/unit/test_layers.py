@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from tiny import TABLES_ID, make_network, make_tables, network_of_sizes, tables_of_sizes
 
 from rvqcodec.errors import DamageError, ModelError
 from rvqcodec.formats.entropy.counts import CountModel, Decoder, Encoder, Weights, earlier
 from rvqcodec.formats.entropy.frequencies import TOTAL
 from rvqcodec.formats.entropy.layers import NO_TABLES, NOTHING, LayerCoder, Tables
 from rvqcodec.formats.entropy.payload import Mode, StaticTables
+from tests.entropies import TABLES_ID, make_network, make_tables, network_of_sizes, tables_of_sizes
 
 EVEN = np.array([[TOTAL // 2, TOTAL // 4, TOTAL // 8, TOTAL // 8]], np.uint32)
 SMALL = Tables(static=StaticTables(TABLES_ID, EVEN))
