@@ -1,6 +1,6 @@
 """Makes a release of weights in one go, from a checkpoint or with training first, and measures it.
 
-    python benchmarks/release.py CHECKPOINT --name NAME --corpus corpus --work work [--train 60 --init rvq48]
+    python -m benchmarks.release CHECKPOINT --name NAME --corpus corpus --work work [--train 60 --init rvq48]
 
 Trains (with --train MINUTES, into CHECKPOINT's folder; a run there goes on), then writes into the package what a model is: weights, static
 tables, card, entropy network with its card. Then its golden vectors, the evaluation on the held-out clips beside other models, Opus and
@@ -19,13 +19,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from evaluate_card import update_card
-
+from benchmarks.evaluate.card import update_card
 from rvqcodec.weights.registry import DEFAULT_MODEL, data_folder, find_model
 
 HERE = Path(__file__).parent
-VECTORS = HERE.parent / "tests" / "vectors"
-RVQ = (sys.executable, "-m", "rvqcodec")
+PYTHON = (sys.executable, "-m")
+RVQ = (*PYTHON, "rvqcodec")
 
 
 def run(*command: object) -> None:
@@ -52,23 +51,25 @@ def make_model(options: argparse.Namespace) -> None:
 
 def make_vectors(name: str) -> None:
     """Write the golden vectors of the model."""
-    run(sys.executable, VECTORS / "make.py", name)
+    run(*PYTHON, "tests.vectors.make", name)
 
 
 def measure(options: argparse.Namespace) -> None:
     """Evaluate the models and write the listening report."""
     results, clips, debs = HERE / "results", options.work / "heldout", options.work / "debs"
     if not any(clips.glob("*.wav")):
-        run(sys.executable, HERE / "heldout.py", clips, "--debs", debs)
+        run(*PYTHON, "benchmarks.heldout", clips, "--debs", debs)
     models = dict.fromkeys([*options.beside, options.name])
-    run(sys.executable, HERE / "evaluate.py", clips, "-o", results / "evaluation", "--models", *models,
+    run(*PYTHON, "benchmarks.evaluate", clips, "-o", results / "evaluation", "--models", *models,
         "--layers", *options.layers, "--jobs", options.jobs)  # fmt: skip
     update_card(find_model(options.name).card_path, results / "evaluation" / "scores.csv", options.name)
-    run(sys.executable, HERE / "listening.py", "-o", results / "listening", "--models", options.name, "--debs", debs)
+    run(*PYTHON, "benchmarks.listening", "-o", results / "listening", "--models", options.name, "--debs", debs)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.release", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--name", required=True, help="of the new model")
     parser.add_argument("--corpus", type=Path, required=True)
