@@ -1,8 +1,17 @@
 PYTHON ?= python
 
-.PHONY: check format test contracts vectors fuzz bench
+.PHONY: help check quick test contracts format vectors fuzz bench
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' Makefile | expand -t 12
 
 check: contracts test  ## all that the continuous integration runs
+
+quick:  ## the tests that take milliseconds: no Ray, no S3 server, no wheel; under a minute on one core
+	$(PYTHON) -m pytest -q -m "not slow"
+
+test:  ## all tests
+	$(PYTHON) -m pytest -q
 
 contracts:  ## style, types and import rules
 	$(PYTHON) -m ruff check .
@@ -10,12 +19,9 @@ contracts:  ## style, types and import rules
 	$(PYTHON) -m mypy
 	lint-imports
 
-format:
+format:  ## put the code in shape
 	$(PYTHON) -m ruff format .
 	$(PYTHON) -m ruff check --fix .
-
-test:
-	$(PYTHON) -m pytest -q
 
 vectors:  ## new golden vectors: only for a new format version or a new model, never over old ones
 	$(PYTHON) -m tests.vectors.make
