@@ -80,7 +80,8 @@ def speeds(wav: Path) -> None:
     """Print x real time of each mode."""
     encoded = read_encoded(wav.with_suffix(".raw.rvq"))
     tables, sizes = tables_to_write(encoded.signal.fingerprint, "auto"), list(encoded.signal.codebook_sizes)
-    n_frames = encoded.codes.shape[2] // CHUNK_FRAMES * CHUNK_FRAMES
+    n_frames = encoded.codes.shape[2]
+    n_frames = n_frames // CHUNK_FRAMES * CHUNK_FRAMES or n_frames
     starts = range(0, n_frames, CHUNK_FRAMES)
     chunks = [[codes[:SPEED_LAYERS, start : start + CHUNK_FRAMES] for codes in encoded.codes] for start in starts]
     seconds = n_frames * encoded.signal.hop_length / encoded.signal.model_sample_rate
