@@ -16,6 +16,7 @@ SLOW = (
     # other programs, and the model in full size
     "tests/conformance/test_programs.py",
     "tests/cli/test_cli_coding.py",
+    "tests/cli/test_cli_transcode.py",
     "tests/cli/test_cli_models.py::test_lyra_codes_and_decodes_its_vector",
     "tests/batch/test_together.py::test_files_in_common_batches_are_as_files_alone",
     "tests/vectors/test_codes_vectors.py::test_every_machine_gives_the_same",
@@ -23,6 +24,7 @@ SLOW = (
     # thorough
     "tests/cli/test_cli_errors.py::test_light_commands_import_no_torch",
     "tests/hostile/test_damage.py::test_every_flipped_byte",
+    "tests/hostile/test_damage.py::test_a_lying_length",
     "tests/hostile/test_damage.py::test_a_small_file_keeps_no_reader_busy",
     "tests/hostile/test_fuzz.py",
     "tests/properties/test_codec.py",

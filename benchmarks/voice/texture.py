@@ -16,7 +16,7 @@ COMB_HZ = (7500, 15_000)
 COMB_HOP, COMB_SMOOTH = 512, 65
 COMB_FLOOR, COMB_QUIET_DB = 1e-4, -50
 LEVEL = 0.08
-FEWEST_FRAMES, FEWEST_CLIPS = 10, 3
+FEWEST_FRAMES, FEWEST_CLIPS = 10, 6
 
 Array = npt.NDArray[np.float64]
 
@@ -50,9 +50,9 @@ def comb_pattern(wave: Wave) -> Array | None:
 
 
 def static_comb_db(patterns: Iterable[Array]) -> float:
-    """Return the strength of the pattern that clips have in common, dB rms: an original has about 0.05, a lattice of lines more.
+    """Return the strength of the pattern that clips have in common, dB rms: many originals have about 0.05, a lattice of lines more.
 
-    Not a number where fewer than three clips have sound there.
+    Not a number where fewer than six clips have sound there: too much of their own would be left.
     """
     known = list(patterns)
     return float(np.mean(known, axis=0).std()) if len(known) >= FEWEST_CLIPS else np.nan
