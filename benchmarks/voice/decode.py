@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import shlex
 import subprocess
 import tempfile
 from pathlib import Path
@@ -28,7 +29,7 @@ def main() -> None:
     for model in options.models:
         for n_layers in options.layers:
             system = options.output / f"{model}-{n_layers:02}"
-            rows = decode(clips, system, model, n_layers, options.command)
+            rows = decode(clips, system, model, n_layers, shlex.split(options.command))
             for kind in dict.fromkeys(row["kind"] for row in rows):
                 print(
                     f"{system.name} {kind}: {mean_kbps([row for row in rows if row['kind'] == kind]):.2f} kbps",
@@ -36,7 +37,7 @@ def main() -> None:
                 )
 
 
-def decode(clips: list[Clip], system: Path, model: str, n_layers: int, command: str) -> list[dict[str, object]]:
+def decode(clips: list[Clip], system: Path, model: str, n_layers: int, command: list[str]) -> list[dict[str, object]]:
     """Write a system's folder, and return the rows of its sizes.csv."""
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -44,9 +45,19 @@ def decode(clips: list[Clip], system: Path, model: str, n_layers: int, command: 
         for kind in dict.fromkeys(clip.kind for clip in clips):
             files = [clip.path for clip in clips if clip.kind == kind]
             run(
-                command, "encode", *files, "-o", f"{coded / kind}/", "-f", "-qq", "--model", model, "--layers", n_layers
+                *command,
+                "encode",
+                *files,
+                "-o",
+                f"{coded / kind}/",
+                "-f",
+                "-qq",
+                "--model",
+                model,
+                "--layers",
+                n_layers,
             )
-            run(command, "decode", coded / kind, "-o", system / kind, "-f", "-qq", "--bits", "float")
+            run(*command, "decode", coded / kind, "-o", system / kind, "-f", "-qq", "--bits", "float")
             rows += [_row(clip, coded / kind / f"{clip.name}.rvq") for clip in clips if clip.kind == kind]
     with (system / "sizes.csv").open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
