@@ -7,7 +7,7 @@ decoded files of the same names, as `python -m benchmarks.voice.decode` writes t
 in it gives the kbps. Written are RESULTS/scores.csv, a row for each clip, and table.md, means and what --compare asks for: differences
 paired by clip with bootstrap intervals. Rows that scores.csv has are not computed again: delete it after a clip or a system changed.
 
-Needs the extra `voice` and, for NISQA, what README.md in this folder says; without --nisqa or $RVQ_NISQA its columns stay empty. About 8 s
+Needs the extra `voice` and, for NISQA, what README.md in this folder says; without --nisqa or $RVQ_NISQA its columns stay empty. About 3 s
 for each clip and system on one core.
 """
 
@@ -23,7 +23,7 @@ from pathlib import Path
 
 import torch
 
-from benchmarks.voice.audio import Clip, cut_alike, decoded_file, list_clips, read_wave
+from benchmarks.voice.audio import RATE, Clip, cut_alike, decoded_file, list_clips, read_wave
 from benchmarks.voice.rows import Row, append_row, read_rows, write_rows
 from benchmarks.voice.scoring import ORIGINAL, Scorer
 from benchmarks.voice.tables import report
@@ -35,34 +35,49 @@ def main() -> None:
     warnings.filterwarnings("ignore")  # of packages that measure
     torch.set_num_threads(1)
     options.output.mkdir(parents=True, exist_ok=True)
-    systems = {path.resolve().name: path for path in options.systems}
-    clips = list_clips(options.originals)
+    systems, clips = named(options), list_clips(options.originals)
     path = options.output / "scores.csv"
-    rows = {row.key: row for row in read_rows(path)}
-    write_rows(path, rows.values())
-    todo = [
-        (name, clip, file)
-        for clip in clips
-        for name, file in ((ORIGINAL, clip.path), *((name, decoded_file(at, clip)) for name, at in systems.items()))
-        if file and (name, clip.kind, clip.name) not in rows
-    ]
-    scorer = Scorer(options.nisqa) if todo else None
+    rows = complete(path, systems, clips, options.nisqa)
+    order = {name: place for place, name in enumerate(systems)}
+    rows.sort(key=lambda row: (order.get(row.system, len(order)), row.system, row.kind, row.clip))
+    write_rows(path, rows)
+    text = report(rows, static_combs(systems, clips), options.compare)
+    (options.output / "table.md").write_text(text, encoding="utf-8")
+
+
+def named(options: argparse.Namespace) -> dict[str, Path]:
+    """Return the folders by what their systems are called, the originals first.
+
+    Raises:
+        SystemExit: Two are called alike, or one to compare isn't there.
+    """
+    systems = {ORIGINAL: options.originals} | {path.resolve().name: path for path in options.systems}
+    if len(systems) != 1 + len(options.systems):
+        raise SystemExit("two systems have folders of one name")
+    if absent := {name for pair in options.compare for name in pair} - systems.keys():
+        raise SystemExit(f"no system is called {', '.join(sorted(absent))}")
+    return systems
+
+
+def complete(path: Path, systems: dict[str, Path], clips: list[Clip], nisqa: Path | None) -> list[Row]:
+    """Return the rows of a CSV file and those that it lacks, each added to the file when it is there."""
+    rows = read_rows(path)
+    write_rows(path, rows)
+    known = {row.key for row in rows}
+    found = [(name, clip, decoded_file(folder, clip)) for clip in clips for name, folder in systems.items()]
+    todo = [(name, clip, file) for name, clip, file in found if file and (name, clip.kind, clip.name) not in known]
+    scorer = Scorer(nisqa) if todo else None
     for number, (name, clip, file) in enumerate(todo, start=1):
-        row = scored(scorer, name, clip, file, sizes(systems.get(name)))
-        append_row(path, row)
-        rows[row.key] = row
+        rows.append(scored(scorer, name, clip, file, sizes(systems[name])))
+        append_row(path, rows[-1])
         print(f"{number}/{len(todo)} {name} {clip.kind}/{clip.name}", file=sys.stderr, flush=True)
-    order = {name: place for place, name in enumerate((ORIGINAL, *systems))}
-    kept = sorted(rows.values(), key=lambda row: (order.get(row.system, len(order)), row.system, row.kind, row.clip))
-    write_rows(path, kept)
-    combs = static_combs({ORIGINAL: options.originals, **systems}, clips)
-    (options.output / "table.md").write_text(report(kept, combs, options.compare), encoding="utf-8")
+    return rows
 
 
 def scored(scorer: Scorer, name: str, clip: Clip, file: Path, n_bytes: dict[tuple[str, str], int]) -> Row:
     """Return the row of a system's file of a clip."""
     original = read_wave(clip.path)
-    seconds, size = len(original) / 48_000, n_bytes.get((clip.kind, clip.name), math.nan)
+    seconds, size = len(original) / RATE, n_bytes.get((clip.kind, clip.name), math.nan)
     if name == ORIGINAL:
         scores = scorer.original(clip.kind, original)
     else:
@@ -70,10 +85,10 @@ def scored(scorer: Scorer, name: str, clip: Clip, file: Path, n_bytes: dict[tupl
     return Row(system=name, kind=clip.kind, clip=clip.name, seconds=seconds, bytes=size, scores=scores)
 
 
-def sizes(system: Path | None) -> dict[tuple[str, str], int]:
+def sizes(system: Path) -> dict[tuple[str, str], int]:
     """Return the bytes of a system's coded files by kind and clip, none where it doesn't say."""
-    path = system / "sizes.csv" if system else None
-    if path is None or not path.exists():
+    path = system / "sizes.csv"
+    if not path.exists():
         return {}
     with path.open(encoding="utf-8", newline="") as file:
         return {(record["kind"], record["clip"]): int(record["bytes"]) for record in csv.DictReader(file)}
