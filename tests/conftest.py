@@ -68,7 +68,7 @@ class Skips:
 
     def pytest_terminal_summary(self, terminalreporter):
         if self.n_skipped:
-            terminalreporter.write_line(f"{self.n_skipped} skipped: each line above that says SKIPPED gives a reason")
+            terminalreporter.write_line(f"{self.n_skipped} skipped: the lines that say SKIPPED give the reasons")
         if self.forbidden and self.unexpected:
             terminalreporter.write_line("no test may be skipped here, and these were:", red=True)
             for line in self.unexpected:
