@@ -1,10 +1,10 @@
 """Prints what each entropy mode saves on recordings, and how fast it is, without the model's own work.
 
-    OPENBLAS_NUM_THREADS=1 python benchmarks/entropy.py speech.wav music.wav [--layers 6 12 24] [--seconds 180]
+    OPENBLAS_NUM_THREADS=1 python -m benchmarks.entropy speech.wav music.wav [--layers 6 12 24] [--seconds 180]
 
 Sizes are of whole files: header, checks, flush and all; the saving is against the raw packing of the codes alone. Speeds
 are of 12 layers, best of three: mode 3 by numpy, and by numba where that is installed. Encoding here doesn't look whether
-what it wrote decodes, as the tool does.
+what it wrote decodes, as the tool does. Needs the installed command; numba where its speed is asked for.
 """
 
 from __future__ import annotations
@@ -80,7 +80,8 @@ def speeds(wav: Path) -> None:
     """Print x real time of each mode."""
     encoded = read_encoded(wav.with_suffix(".raw.rvq"))
     tables, sizes = tables_to_write(encoded.signal.fingerprint, "auto"), list(encoded.signal.codebook_sizes)
-    n_frames = encoded.codes.shape[2] // CHUNK_FRAMES * CHUNK_FRAMES
+    n_frames = encoded.codes.shape[2]
+    n_frames = n_frames // CHUNK_FRAMES * CHUNK_FRAMES or n_frames
     starts = range(0, n_frames, CHUNK_FRAMES)
     chunks = [[codes[:SPEED_LAYERS, start : start + CHUNK_FRAMES] for codes in encoded.codes] for start in starts]
     seconds = n_frames * encoded.signal.hop_length / encoded.signal.model_sample_rate
@@ -95,7 +96,9 @@ def speeds(wav: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.entropy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("files", type=Path, nargs="+")
     parser.add_argument("--layers", type=int, nargs="+", default=[6, 12, 24])
     parser.add_argument("--seconds", type=float, default=180)

@@ -1,10 +1,10 @@
 """Rebuilds the held-out clips from Debian packages: FOLDER/ID.wav, mono, 48 kHz, 16 bit, -22 dBFS RMS.
 
-    python benchmarks/heldout.py FOLDER --debs DEBS [--table benchmarks/heldout.md]
+    python -m benchmarks.heldout FOLDER --debs DEBS [--table benchmarks/heldout.md]
 
 The list is training/corpus/heldout.json; packages that aren't in DEBS are downloaded with apt-get (Debian bookworm main). Every file's
 SHA-256 is checked, so another version of a package does as long as the files are the same. Parts that are joined are faded in and out over
-5 ms and stand 0.2 s apart; where -22 dBFS would clip, the clip is as loud as it can be.
+5 ms and stand 0.2 s apart; where -22 dBFS would clip, the clip is as loud as it can be. Needs ffmpeg for G.722.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def table(listed: HeldOut) -> str:
     lines = [
         "# Held-out clips",
         "",
-        "Made by `benchmarks/heldout.py --table`. None of these files is ever trained on.",
+        "Made by `python -m benchmarks.heldout --table`. None of these files is ever trained on.",
         "",
         "| clip | kind | what | package | files | s |",
         "|---|---|---|---|---|---|",
@@ -100,7 +100,9 @@ def table(listed: HeldOut) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.heldout", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     parser.add_argument("--debs", type=Path, default=Path("debs"))
     parser.add_argument("--table", type=Path, help="write the list as Markdown too")

@@ -1,12 +1,12 @@
 """Makes a release of weights in one go, from a checkpoint or with training first, and measures it.
 
-    python benchmarks/release.py CHECKPOINT --name NAME --corpus corpus --work work [--train 60 --init rvq48]
+    python -m benchmarks.release CHECKPOINT --name NAME --corpus corpus --work work [--train 60 --init rvq48]
 
 Trains (with --train MINUTES, into CHECKPOINT's folder; a run there goes on), then writes into the package what a model is: weights, static
 tables, card, entropy network with its card. Then its golden vectors, the evaluation on the held-out clips beside other models, Opus and
-MP3, whose medians go into the card, and the listening report. WORK holds what isn't kept: packages, held-out audio, codes. What is there
-already is not made again, so a run that was cut off goes on. Needs the extras train, eval and test, opus-tools, lame, ffmpeg and
-fluidsynth.
+MP3, whose medians go into the card, the listening report, and the voice measures of the clips that are kept for releases. WORK holds what
+isn't kept: packages, held-out audio, codes. What is there already is not made again, so a run that was cut off goes on. Needs the extras
+train, eval, voice and test, opus-tools, lame, ffmpeg and fluidsynth; NISQA where $RVQ_NISQA names its folder.
 
 Left to do by hand: look at it all; make the model the default (`DEFAULT_MODEL`) where it measures better; commit.
 """
@@ -15,17 +15,18 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-from evaluate_card import update_card
-
+from benchmarks.evaluate.card import update_card
 from rvqcodec.weights.registry import DEFAULT_MODEL, data_folder, find_model
 
 HERE = Path(__file__).parent
-VECTORS = HERE.parent / "tests" / "vectors"
-RVQ = (sys.executable, "-m", "rvqcodec")
+PYTHON = (sys.executable, "-m")
+RVQ = (*PYTHON, "rvqcodec")
+VOICE_LAYERS = (6, 12, 24)
 
 
 def run(*command: object) -> None:
@@ -52,23 +53,36 @@ def make_model(options: argparse.Namespace) -> None:
 
 def make_vectors(name: str) -> None:
     """Write the golden vectors of the model."""
-    run(sys.executable, VECTORS / "make.py", name)
+    run(*PYTHON, "tests.vectors.make", name)
 
 
 def measure(options: argparse.Namespace) -> None:
     """Evaluate the models and write the listening report."""
     results, clips, debs = HERE / "results", options.work / "heldout", options.work / "debs"
     if not any(clips.glob("*.wav")):
-        run(sys.executable, HERE / "heldout.py", clips, "--debs", debs)
+        run(*PYTHON, "benchmarks.heldout", clips, "--debs", debs)
     models = dict.fromkeys([*options.beside, options.name])
-    run(sys.executable, HERE / "evaluate.py", clips, "-o", results / "evaluation", "--models", *models,
+    run(*PYTHON, "benchmarks.evaluate", clips, "-o", results / "evaluation", "--models", *models,
         "--layers", *options.layers, "--jobs", options.jobs)  # fmt: skip
     update_card(find_model(options.name).card_path, results / "evaluation" / "scores.csv", options.name)
-    run(sys.executable, HERE / "listening.py", "-o", results / "listening", "--models", options.name, "--debs", debs)
+    run(*PYTHON, "benchmarks.listening", "-o", results / "listening", "--models", options.name, "--debs", debs)
+    measure_voice(options, results / "voice" / "release")
+
+
+def measure_voice(options: argparse.Namespace, results: Path) -> None:
+    """Score the clips that are kept for releases."""
+    clips, decoded = options.work / "clips", options.work / "decoded"
+    run(*PYTHON, "benchmarks.clips", "release", options.corpus, clips)
+    run(*PYTHON, "benchmarks.voice.decode", clips, "-o", decoded, "--models", options.name,
+        "--layers", *VOICE_LAYERS, "--command", shlex.join(RVQ))  # fmt: skip
+    systems = [decoded / f"{options.name}-{n_layers:02}" for n_layers in VOICE_LAYERS]
+    run(*PYTHON, "benchmarks.voice", clips, *systems, "-o", results)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.release", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--name", required=True, help="of the new model")
     parser.add_argument("--corpus", type=Path, required=True)

@@ -1,9 +1,9 @@
 """Prints how fast the installed command is: the whole process, start-up included.
 
-    python benchmarks/speed.py [--music FILE] [--speech FILE] [--runs 3] [--layers 12] [--command rvq]
+    python -m benchmarks.speed [--music FILE] [--speech FILE] [--runs 3] [--layers 12] [--command rvq]
 
 Without recordings of your own, three minutes of a synthetic signal are used; the codec's speed doesn't depend on the sound,
-only silence is faster. x real time is the median over the runs.
+only silence is faster. x real time is the median over the runs. Needs the installed command alone, and a machine that does nothing else.
 """
 
 from __future__ import annotations
@@ -53,7 +53,9 @@ def seconds_of(command: list[str], runs: int) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.speed", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--music", type=Path)
     parser.add_argument("--speech", type=Path)
     parser.add_argument("--runs", type=int, default=3)

@@ -13,8 +13,7 @@ from pathlib import Path
 import pytest
 import soundfile as sf
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "cli"))
-from tones import glide
+from tests.cli.tones import glide
 
 pytest.importorskip("ray", reason="Ray is not installed: pip install 'rvqcodec[test]'")
 pytestmark = pytest.mark.filterwarnings("ignore")
@@ -134,7 +133,7 @@ def test_what_is_lost_in_the_middle_is_done_elsewhere(cluster, tmp_path, loss):
 FATES = """
 import json, sys
 from pathlib import Path
-from fakes import Ear, FakeWork, make_jobs
+from tests.batch.fakes import Ear, FakeWork, make_jobs
 from rvqcodec.batch.engines import Ray
 ear = Ear(stop_at=sys.argv[3])
 Ray(2, sys.argv[1]).run(make_jobs(Path(sys.argv[2]), *sys.argv[4:]), FakeWork(), ear)

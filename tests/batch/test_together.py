@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile as sf
-from fakes import Ear, FakeWork, make_jobs
 
 from rvqcodec.batch.coding import DecodeWork, EncodeWork
 from rvqcodec.batch.engines import Gpu, Serial, gpu
@@ -27,6 +26,7 @@ from rvqcodec.pipeline import coding
 from rvqcodec.pipeline.coding import load_codec
 from rvqcodec.pipeline.options import DecodeOptions, EncodeOptions
 from rvqcodec.pipeline.stored import read_encoded
+from tests.batch.fakes import Ear, FakeWork, make_jobs
 
 
 def test_every_job_is_done_once_and_as_one_after_the_other(tmp_path):

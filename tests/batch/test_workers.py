@@ -5,12 +5,12 @@ from __future__ import annotations
 import multiprocessing
 
 import pytest
-from fakes import Ear, FakeWork, make_jobs
 
 from rvqcodec.batch.engines import Processes, Serial
 from rvqcodec.batch.engines.processes import MAX_GROUP_FILES, grouped, worth_of_workers
 from rvqcodec.batch.job import Done
 from rvqcodec.errors import AudioError, BugError, DeviceError
+from tests.batch.fakes import Ear, FakeWork, make_jobs
 
 
 def outputs(folder):

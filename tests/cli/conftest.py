@@ -8,11 +8,11 @@ from types import SimpleNamespace
 
 import pytest
 import soundfile as sf
-from tiny import make_encoded, make_signal
-from tones import glide
 
 from rvqcodec.cli import main
 from rvqcodec.pipeline.stored import write_encoded
+from tests.cli.tones import glide
+from tests.tiny import make_encoded, make_signal
 
 
 @pytest.fixture

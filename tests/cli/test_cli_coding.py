@@ -7,10 +7,10 @@ import re
 
 import pytest
 import soundfile as sf
-from tones import glide
 
 from rvqcodec.batch import engines
 from rvqcodec.batch.engines import Gpu
+from tests.cli.tones import glide
 
 LINE = re.compile(
     r"a\.wav -> a\.rvq  0:01\.2  3 layers  3\.0 kbps nominal, \d+\.\d kbps on disk  [\d.]+ K?B  [\d.e+]+ x real time\n"

@@ -14,7 +14,6 @@ from pathlib import Path
 
 import pytest
 import soundfile as sf
-from tones import glide
 
 from rvqcodec.cli.errors import UsageError
 from rvqcodec.cli.inputs import folders_of
@@ -22,6 +21,7 @@ from rvqcodec.cli.plan import plan_decode, plan_encode
 from rvqcodec.errors import AudioError, OutputError
 from rvqcodec.formats.audio.mark import read_mark
 from rvqcodec.formats.files import temporary_path
+from tests.cli.tones import glide
 
 ROOT = str(Path(__file__).parents[2])
 FAST = ("-n", "2", "--effort", "fast")

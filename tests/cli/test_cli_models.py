@@ -9,10 +9,10 @@ import pytest
 import soundfile as sf
 import torch
 from safetensors.torch import load_file, save_file
-from soundstreams import shared_lyra, tiny_model
-from tones import glide
 
 from rvqcodec.weights.load import save_model
+from tests.cli.tones import glide
+from tests.soundstreams import shared_lyra, tiny_model
 
 
 @pytest.fixture

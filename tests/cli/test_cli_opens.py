@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 import soundfile as sf
-from tones import glide
 
 from rvqcodec.formats.files import temporary_path
+from tests.cli.tones import glide
 
 FAST = ("-n", "1", "--effort", "fast", "-j", "1", "-q")
 _opened: Counter[str] | None = None

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import pytest
 import soundfile as sf
-from tones import glide
 
 from rvqcodec.batch.job import Done, Job
 from rvqcodec.batch.names import is_url, join, localized, parent, stem
@@ -21,6 +20,7 @@ from rvqcodec.cli.errors import UsageError
 from rvqcodec.cli.inputs import Folders
 from rvqcodec.cli.plan import plan_decode, plan_encode
 from rvqcodec.errors import AudioError, OutputError
+from tests.cli.tones import glide
 
 fsspec = pytest.importorskip("fsspec", reason="fsspec is not installed: pip install 'rvqcodec[test]'")
 ROOT = str(Path(__file__).parents[2])

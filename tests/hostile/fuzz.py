@@ -1,4 +1,4 @@
-"""Structure-aware fuzzing: `python tests/hostile/fuzz.py [CASES] [FIRST SEED]`. Each case is a seed; one that fails joins `SEEDS`.
+"""Structure-aware fuzzing: `python -m tests.hostile.fuzz [CASES] [FIRST SEED]`. Each case is a seed; one that fails joins `SEEDS`.
 
 A golden vector is taken apart, some of its sections or chunk heads are changed, and mostly all checksums are made right again. Then
 every way of reading it must give its result or an error of the package, in little time.
@@ -11,20 +11,18 @@ import sys
 import time
 from pathlib import Path
 
+from rvqcodec.errors import FormatError, RvqError
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES
+from rvqcodec.formats.rvq.recover import recover
+from rvqcodec.formats.rvq.sections import CODE, OPTIONAL
+from rvqcodec.formats.rvq.stream import RvqReader
+from rvqcodec.formats.rvq.trim import trim
+from rvqcodec.formats.rvq.verify import summarize, verify
+from tests.forge import head_length, joined, pieces, resealed
+from tests.streams import read_file
+from tests.vectors.make_codes import tables_named
+
 TESTS = Path(__file__).parents[1]
-sys.path[:0] = [str(TESTS), str(TESTS / "vectors")]
-
-from forge import head_length, joined, pieces, resealed  # noqa: E402
-from make_codes import tables_named  # noqa: E402
-from tiny import read_file  # noqa: E402
-
-from rvqcodec.errors import FormatError, RvqError  # noqa: E402
-from rvqcodec.formats.entropy.layers import EMPTY_TABLES  # noqa: E402
-from rvqcodec.formats.rvq.recover import recover  # noqa: E402
-from rvqcodec.formats.rvq.sections import CODE, OPTIONAL  # noqa: E402
-from rvqcodec.formats.rvq.stream import RvqReader  # noqa: E402
-from rvqcodec.formats.rvq.trim import trim  # noqa: E402
-from rvqcodec.formats.rvq.verify import summarize, verify  # noqa: E402
 
 SEEDS = ()
 """Cases that failed once."""

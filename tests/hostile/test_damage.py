@@ -6,9 +6,6 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from forge import head_length, joined, pieces, resealed
-from tiny import fitting_tables, make_encoded, make_signal, make_tables, same, tiny_config, write_file
-from tiny import read_file as read
 
 from rvqcodec.encoded import CodedBlock
 from rvqcodec.errors import FormatError, ModelError
@@ -20,6 +17,11 @@ from rvqcodec.formats.rvq.sections import CODE, HEAD, SIGNATURE, pack_section
 from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.formats.rvq.tail import Source
 from rvqcodec.formats.rvq.verify import summarize, verify
+from tests.entropies import fitting_tables, make_tables
+from tests.forge import head_length, joined, pieces, resealed
+from tests.streams import read_file as read
+from tests.streams import write_file
+from tests.tiny import make_encoded, make_signal, same, tiny_config
 
 TABLES = fitting_tables(1)
 """Of the first layer alone, so that the second is raw."""

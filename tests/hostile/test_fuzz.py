@@ -1,7 +1,8 @@
 """A small part of what `make fuzz` goes through, and all cases that failed once."""
 
 import pytest
-from fuzz import SEEDS, run
+
+from tests.hostile.fuzz import SEEDS, run
 
 N_CASES = 300
 

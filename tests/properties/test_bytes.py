@@ -6,21 +6,6 @@ import io
 import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
-from tiny import (
-    TABLES_ID,
-    TRAITS,
-    Pipe,
-    fewer_layers,
-    make_encoded,
-    make_network,
-    make_signal,
-    make_static,
-    make_tables,
-    range_decode,
-    read_file,
-    same,
-    write_file,
-)
 
 from rvqcodec.encoded import gather
 from rvqcodec.formats.entropy.frequencies import TOTAL
@@ -46,6 +31,9 @@ from rvqcodec.formats.rvq.tail import (
 )
 from rvqcodec.formats.rvq.trim import trim
 from rvqcodec.signal import LayerGroup
+from tests.entropies import TABLES_ID, make_network, make_static, make_tables, range_decode
+from tests.streams import Pipe, read_file, write_file
+from tests.tiny import TRAITS, fewer_layers, make_encoded, make_signal, same
 
 U32 = st.integers(0, (1 << 32) - 1)
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=60)

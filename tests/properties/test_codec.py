@@ -4,12 +4,14 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tiny import make_network, make_tables, read_file, same, tiny_config, write_file
 
 from rvqcodec.codec.levelling import level_blocks, restore_block
 from rvqcodec.encoded import CodedBlock
 from rvqcodec.errors import DamageError
 from rvqcodec.formats.entropy.layers import LayerCoder, Tables
+from tests.entropies import make_network, make_tables
+from tests.streams import read_file, write_file
+from tests.tiny import same, tiny_config
 
 
 @st.composite

@@ -8,10 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from tiny import tiny_codec
 
 from rvqcodec.codec.batching import Batcher
 from rvqcodec.errors import DeviceError
+from tests.tiny import tiny_codec
 
 
 @pytest.fixture

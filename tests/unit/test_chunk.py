@@ -2,7 +2,6 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny import TRAITS, make_encoded, make_signal, make_tables, tables_of_sizes
 
 from rvqcodec.encoded import CodedBlock
 from rvqcodec.errors import DamageError, LimitError, TruncatedError
@@ -20,6 +19,8 @@ from rvqcodec.formats.rvq.head import (
 )
 from rvqcodec.formats.rvq.header import Header
 from rvqcodec.formats.rvq.sections import crc32c
+from tests.entropies import make_tables, tables_of_sizes
+from tests.tiny import TRAITS, make_encoded, make_signal
 
 HEADER = Header(signal=make_signal(), chunk_blocks=2)
 HEAD = ChunkHead(

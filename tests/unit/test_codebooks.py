@@ -2,11 +2,11 @@
 
 import pytest
 import torch
-from trainers import noise, random_model, started, waves
 
 from rvqcodec.training.train.codebooks import CodebookAverages, kmeans_start, quantize
 from rvqcodec.training.train.parallel import Group
 from rvqcodec.training.train.start import ENVELOPE, start_linear_paths
+from tests.trainers import noise, random_model, started, waves
 
 
 def latent_of(made, wave):

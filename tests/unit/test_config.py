@@ -2,13 +2,13 @@ import dataclasses
 import json
 
 import pytest
-from tiny import small_config, tiny_config
 
 from rvqcodec.errors import ModelError
 from rvqcodec.models.rvq48.config import Rvq48Config
 from rvqcodec.models.rvq48.decoder import Decoder
 from rvqcodec.models.rvq48.pitch import PitchAnalyser
 from rvqcodec.signal import LayerGroup
+from tests.tiny import small_config, tiny_config
 
 
 def test_derived_numbers_of_the_default_model():

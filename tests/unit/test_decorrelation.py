@@ -2,11 +2,11 @@ import math
 
 import pytest
 import torch
-from enhancing import make_spectrum
-from tiny import small_config
 
 from rvqcodec.models.rvq48.enhance.decorrelation import REACH, Decorrelation
 from rvqcodec.models.rvq48.transform import compand
+from tests.enhancing import make_spectrum
+from tests.tiny import small_config
 
 CONFIG = small_config()
 FRAMES, FIRST, LAST = 200, 4, 50

@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny import read_file, same, write_file
 
 from rvqcodec.codec.context import in_context
 from rvqcodec.codec.levelling import level_blocks
 from rvqcodec.codec.windows import STREAM_STRIDE
+from tests.streams import read_file, write_file
+from tests.tiny import same
 
 HOP, SECOND = 160, 8000
 SHORT = [1, 50, 160, 161, 1000, 3000, 7999, 8000, 12_345, 16_000]

@@ -2,10 +2,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny import TRAITS, make_encoded, make_signal, same
 
 from rvqcodec.encoded import gather
 from rvqcodec.signal import LayerGroup
+from tests.tiny import TRAITS, make_encoded, make_signal, same
 
 ENCODED = make_encoded(make_signal(), 2500)
 

@@ -4,11 +4,12 @@ import dataclasses
 
 import numpy as np
 import pytest
-from families import FRAMES, HOP, Echo, Pairs
-from tiny import read_file, same, write_file
 
 from rvqcodec.codec.codec import Codec
 from rvqcodec.codec.levelling import level_blocks, restore_block
+from tests.families import FRAMES, HOP, Echo, Pairs
+from tests.streams import read_file, write_file
+from tests.tiny import same
 
 BLOCK = HOP * FRAMES
 

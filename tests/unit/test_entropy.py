@@ -2,7 +2,6 @@ import itertools
 
 import numpy as np
 import pytest
-from tiny import TABLES_ID, make_static, range_decode
 
 from rvqcodec.errors import DamageError, ModelError
 from rvqcodec.formats.entropy import payload as entropy
@@ -15,6 +14,7 @@ from rvqcodec.formats.entropy.payload import (
     pack_bits,
     unpack_bits,
 )
+from tests.entropies import TABLES_ID, make_static, range_decode
 
 
 def u16(*codes):

@@ -2,6 +2,7 @@
 
 import os
 import stat
+import tempfile
 import threading
 from pathlib import Path
 
@@ -9,6 +10,8 @@ import pytest
 
 from rvqcodec.errors import OutputError
 from rvqcodec.formats.files import Output, is_special, temporary_path
+
+NOBODY = 65_534
 
 
 def names(folder):
@@ -150,12 +153,25 @@ def test_folders_and_missing_folders_are_refused(tmp_path):
         Output(tmp_path / "file" / "a.wav", overwrite=True)
 
 
-@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may write anywhere")
-def test_a_folder_without_permission_is_refused(tmp_path):
-    tmp_path.chmod(0o555)
-    with pytest.raises(OutputError, match="permission denied"), Output(tmp_path / "a", overwrite=False).open():
-        pass
-    tmp_path.chmod(0o755)
+@pytest.fixture
+def unprivileged():
+    """Be another user for a while where this is the superuser, who may write anywhere."""
+    superuser = os.geteuid() == 0
+    if superuser:
+        os.seteuid(NOBODY)
+    yield
+    if superuser:
+        os.seteuid(0)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid"), reason="only POSIX folders have such permissions")
+def test_a_folder_without_permission_is_refused(unprivileged):
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        folder.chmod(0o555)
+        with pytest.raises(OutputError, match="permission denied"), Output(folder / "a", overwrite=False).open():
+            pass
+        folder.chmod(0o755)
 
 
 def test_a_full_disk_is_said_plainly(tmp_path):

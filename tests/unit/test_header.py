@@ -1,11 +1,11 @@
 import dataclasses
 
 import pytest
-from tiny import TRAITS, make_signal
 
 from rvqcodec.errors import LimitError, TruncatedError, VersionError
 from rvqcodec.formats.rvq.header import MAJOR, MINOR, Header, pack_header, unpack_header
 from rvqcodec.signal import LayerGroup
+from tests.tiny import TRAITS, make_signal
 
 HEADER = Header(signal=make_signal(), chunk_blocks=10, table_ids=("001122ff", "ff" * 4))
 

@@ -1,28 +1,19 @@
 """The held-out list is well formed and kept out of training, and clips are made of it as it says."""
 
 import hashlib
-import importlib.util
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from benchmarks import heldout as builder
 from rvqcodec.errors import AudioError
 from rvqcodec.training.corpus import corpus
 from rvqcodec.training.corpus.heldout import HeldOutClip, Piece, held_out, held_out_files
 from rvqcodec.training.corpus.packages import CORE, KINDS
 
-PATH = Path(__file__).parents[2] / "benchmarks" / "heldout.py"
 RATE = 48_000
-
-
-@pytest.fixture(scope="module")
-def builder():
-    spec = importlib.util.spec_from_file_location("benchmarks_heldout", PATH)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 def test_there_are_enough_clips_of_5_to_12_seconds():
@@ -46,7 +37,7 @@ def test_no_listed_file_is_trained_on():
         assert clip.package not in trained or by_bytes == {True}, f"{clip.id} was trained on before the list was made"
 
 
-def test_a_clip_is_its_pieces_with_silence_between_at_the_usual_level(builder):
+def test_a_clip_is_its_pieces_with_silence_between_at_the_usual_level():
     tone = (0.01 * np.sin(np.arange(2 * RATE) / 5)).astype(np.float32)
     pieces = tuple(Piece(path=name, sha256="", start_s=0.5, seconds=1.0) for name in "ab")
     clip = HeldOutClip(id="x", kind="speech", what="tones", package="p", pieces=pieces)
@@ -59,7 +50,7 @@ def test_a_clip_is_its_pieces_with_silence_between_at_the_usual_level(builder):
     assert np.abs(builder.levelled(click)).max() == pytest.approx(0.99)
 
 
-def test_a_file_with_other_bytes_is_refused(builder, monkeypatch):
+def test_a_file_with_other_bytes_is_refused(monkeypatch):
     monkeypatch.setattr(builder, "read_package", lambda _: iter([("a.wav", b"bytes")]))
     monkeypatch.setattr(builder, "decode", lambda *_: (np.ones(4, np.int16), RATE))
     right = hashlib.sha256(b"bytes").hexdigest()
@@ -68,5 +59,5 @@ def test_a_file_with_other_bytes_is_refused(builder, monkeypatch):
         builder.read_files(Path("p.deb"), {"a.wav": "0" * 64})
 
 
-def test_the_table_beside_the_command_is_of_the_list(builder):
-    assert PATH.with_suffix(".md").read_text(encoding="utf-8") == builder.table(held_out())
+def test_the_table_beside_the_command_is_of_the_list():
+    assert Path(builder.__file__).with_suffix(".md").read_text(encoding="utf-8") == builder.table(held_out())

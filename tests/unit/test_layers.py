@@ -2,13 +2,13 @@
 
 import numpy as np
 import pytest
-from tiny import TABLES_ID, make_network, make_tables, network_of_sizes, tables_of_sizes
 
 from rvqcodec.errors import DamageError, ModelError
 from rvqcodec.formats.entropy.counts import CountModel, MixedFrequencies, RangeDecoder, RangeEncoder, running_counts
 from rvqcodec.formats.entropy.frequencies import TOTAL
 from rvqcodec.formats.entropy.layers import EMPTY_TABLES, NO_TABLES, LayerCoder, Tables
 from rvqcodec.formats.entropy.payload import Mode, StaticTables
+from tests.entropies import TABLES_ID, make_network, make_tables, network_of_sizes, tables_of_sizes
 
 EVEN = np.array([[TOTAL // 2, TOTAL // 4, TOTAL // 8, TOTAL // 8]], np.uint32)
 SMALL = Tables(static=StaticTables(TABLES_ID, EVEN))

@@ -3,10 +3,10 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from tiny import tiny_config
 
 from rvqcodec.codec.levelling import level_blocks, neighbours, restore_block
 from rvqcodec.encoded import CodedBlock
+from tests.tiny import tiny_config
 
 SIZE = 800
 TARGET = -22.0

@@ -4,11 +4,11 @@ import math
 
 import pytest
 import torch
-from trainers import noise, random_model
 
 from rvqcodec.models.rvq48.transform import MDCT
 from rvqcodec.training.train.discriminator import Discriminator, discriminator_loss, generator_losses
 from rvqcodec.training.train.losses import MELS, LowLoss, ReconstructionLoss, ShortTimeSpectrum, mel_filters
+from tests.trainers import noise, random_model
 
 
 @pytest.fixture(scope="module")

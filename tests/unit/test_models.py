@@ -7,7 +7,6 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tiny import seeded_model, small_config, tiny_codec, tiny_config
 
 from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError
@@ -15,6 +14,7 @@ from rvqcodec.models.layers.convnext import DepthwiseConv
 from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.models.rvq48.transform import MDCT, BandEnergies, compand, expand
 from rvqcodec.signal import LayerGroup
+from tests.tiny import seeded_model, small_config, tiny_codec, tiny_config
 
 
 @pytest.fixture(scope="module")

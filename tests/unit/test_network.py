@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tiny import make_layer, make_network
 
 from rvqcodec.errors import ModelError
 from rvqcodec.formats.entropy import fast
@@ -20,6 +19,7 @@ from rvqcodec.formats.entropy.network import (
     offsets,
     powers,
 )
+from tests.entropies import make_layer, make_network
 
 
 def test_powers_are_exact():

@@ -2,12 +2,12 @@
 
 import pytest
 import torch
-from enhancing import some_spectrum
-from tiny import tiny_config
 
 from rvqcodec.models.rvq48.enhance.compression import MagnitudeCompression
 from rvqcodec.models.rvq48.enhance.noise_substitution import NoiseSubstitution
 from rvqcodec.models.rvq48.enhance.spectrum import hash_bits
+from tests.enhancing import some_spectrum
+from tests.tiny import tiny_config
 
 CONFIG = tiny_config()
 

@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 import soundfile as sf
-from tiny import Pipe, same
 
 from rvqcodec.errors import ModelError
 from rvqcodec.formats.audio.tags import read_tags
 from rvqcodec.pipeline.coding import decode_file, encode_file
 from rvqcodec.pipeline.options import DecodeOptions, EncodeOptions
 from rvqcodec.pipeline.stored import read_encoded, write_encoded
+from tests.streams import Pipe
+from tests.tiny import same
 
 RATE = 10_000
 N_SAMPLES = 73_000

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from tiny import small_config, tiny_config
 
 from rvqcodec.models.rvq48.pitch import MAX_LAG, MIN_LAG, PitchAnalyser
+from tests.tiny import small_config, tiny_config
 
 CONFIG = small_config()
 RATE, HOP, SECOND = CONFIG.sample_rate, CONFIG.hop_length, CONFIG.frame_rate

@@ -2,9 +2,9 @@ import math
 
 import pytest
 import torch
-from tiny import seeded_model, small_config
 
 from rvqcodec.models.rvq48.model import Rvq48
+from tests.tiny import seeded_model, small_config
 
 CONFIG = small_config()
 HOP, SECOND = CONFIG.hop_length, CONFIG.frame_rate

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
-from tiny import tiny_codec
 
 from rvqcodec.models.layers.quantizer import ResidualQuantizer, _smallest
+from tests.tiny import tiny_codec
 
 
 def latents(n_frames=60, seed=0):

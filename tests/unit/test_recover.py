@@ -3,7 +3,6 @@ import time
 
 import numpy as np
 import pytest
-from tiny import TRAITS, make_encoded, make_signal, make_tables, read_file, same, write_file
 
 from rvqcodec.errors import DamageError, FormatError, ModelError, NotRvqError, TruncatedError
 from rvqcodec.formats.entropy.layers import EMPTY_TABLES
@@ -13,6 +12,9 @@ from rvqcodec.formats.rvq.recover import MAX_EXPANSION, recover
 from rvqcodec.formats.rvq.sections import SIGNATURE, pack_section
 from rvqcodec.formats.rvq.tail import End, Source, pack_end
 from rvqcodec.formats.rvq.verify import verify
+from tests.entropies import make_tables
+from tests.streams import read_file, write_file
+from tests.tiny import TRAITS, make_encoded, make_signal, same
 
 TABLES = make_tables(4, 16)
 ENCODED = make_encoded(make_signal(), 9500, silent=0)

@@ -7,7 +7,6 @@ from unittest.mock import Mock
 
 import pytest
 import torch
-from trainers import SETTINGS, made_corpus, random_model, trained_config
 from typer.testing import CliRunner
 
 from rvqcodec.errors import RvqError
@@ -15,6 +14,7 @@ from rvqcodec.training.commands import app
 from rvqcodec.training.train import session as sessions
 from rvqcodec.weights.load import save_model
 from rvqcodec.weights.registry import DEFAULT_MODEL, find_model
+from tests.trainers import SETTINGS, made_corpus, random_model, trained_config
 
 
 @pytest.fixture

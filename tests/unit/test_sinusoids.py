@@ -5,13 +5,13 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
-from tiny import seeded_model, small_config
 
 from rvqcodec.codec.codec import Codec
 from rvqcodec.errors import ModelError
 from rvqcodec.models.rvq48.config import MIN_SINUSOID_FRAMES, N_FREQUENCIES, SINUSOID_RANGES_HZ, Rvq48Config
 from rvqcodec.models.rvq48.sinusoid_search import find_sinusoids
 from rvqcodec.models.rvq48.sinusoids import frequencies, mix, sinusoid
+from tests.tiny import seeded_model, small_config
 
 RATE, HOP = 48_000, 960
 CONFIG = small_config(search_stops=(2, 4), codebook_size=1024, sinusoid_layers=(2, 3), default_layers=6)

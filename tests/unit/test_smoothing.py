@@ -1,10 +1,10 @@
 import pytest
 import torch
-from enhancing import make_spectrum
-from tiny import seeded_model, small_config
 
 from rvqcodec.models.rvq48.enhance.smoothing import LOWEST_HZ, SpectralSmoothing
 from rvqcodec.models.rvq48.enhance.spectrum import APERIODIC, PERIODIC, aperiodicity
+from tests.enhancing import make_spectrum
+from tests.tiny import seeded_model, small_config
 
 CONFIG = small_config()
 FRAMES = CONFIG.frame_rate

@@ -5,13 +5,13 @@ from dataclasses import replace
 import pytest
 import torch
 from safetensors.torch import load_file
-from soundstreams import TINY, shared_lyra, tiny_model
 
 from rvqcodec.errors import ModelError
 from rvqcodec.models.soundstream.config import SoundStreamConfig
 from rvqcodec.models.soundstream.model import SoundStream
 from rvqcodec.signal import LayerGroup
 from rvqcodec.weights.importers.lyra import LYRA, from_safetensors
+from tests.soundstreams import TINY, shared_lyra, tiny_model
 
 HOP = TINY.hop_length
 

@@ -3,14 +3,16 @@ import io
 
 import numpy as np
 import pytest
-from forge import joined, pieces
-from tiny import TRAITS, Pipe, make_encoded, make_signal, make_tables, read_file, same, write_file
 
 from rvqcodec.errors import DamageError, LimitError, NotRvqError, TruncatedError, VersionError
 from rvqcodec.formats.entropy.layers import EMPTY_TABLES
 from rvqcodec.formats.rvq.head import pack_head, unpack_head
 from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.formats.rvq.tail import Source, pack_end, pack_metadata, unpack_end
+from tests.entropies import make_tables
+from tests.forge import joined, pieces
+from tests.streams import Pipe, read_file, write_file
+from tests.tiny import TRAITS, make_encoded, make_signal, same
 
 SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
 ENCODED = make_encoded(make_signal(), 6100)

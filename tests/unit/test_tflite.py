@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from soundstreams import TINY, conv_names, shared_lyra, tiny_model
 
 from rvqcodec.errors import ModelError
 from rvqcodec.models.soundstream.model import SoundStream
@@ -23,6 +22,7 @@ from rvqcodec.weights.importers.lyra import (
     is_release,
 )
 from rvqcodec.weights.importers.tflite import ADD, CONV_2D, DEPTHWISE_CONV_2D, TRANSPOSE_CONV, parse_tflite, read_tflite
+from tests.soundstreams import TINY, conv_names, shared_lyra, tiny_model
 
 CONCATENATION, GATHER, SQUARED_DIFFERENCE = 2, 36, 99
 

@@ -10,7 +10,6 @@ from typing import ClassVar
 import numpy as np
 import pytest
 import torch
-from trainers import CROP, SETTINGS, made_crops, started, trained_config
 
 from rvqcodec.errors import ModelError, RvqError
 from rvqcodec.models.rvq48.model import Rvq48
@@ -19,6 +18,7 @@ from rvqcodec.training.train.muon import Muon, orthogonalised
 from rvqcodec.training.train.parallel import Group
 from rvqcodec.training.train.settings import Settings
 from rvqcodec.training.train.trainer import Trainer, draw_layers
+from tests.trainers import CROP, SETTINGS, made_crops, started, trained_config
 
 
 def parameters(trainer):

@@ -7,7 +7,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from trainers import random_model, recording
 from typer.testing import CliRunner
 
 from rvqcodec.codec.codec import Codec
@@ -35,6 +34,7 @@ from rvqcodec.weights.load import save_model
 from rvqcodec.weights.networks import read_network, write_network
 from rvqcodec.weights.registry import read_model_file
 from rvqcodec.weights.tables import write_tables
+from tests.trainers import random_model, recording
 
 SMALL = EntropySettings(steps=200, width=12, hidden=16, n_frames=128, n_layers_a_step=2, batch=4)
 SIZES = [16] * 3

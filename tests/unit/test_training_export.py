@@ -6,7 +6,6 @@ import math
 import numpy as np
 import pytest
 import torch
-from trainers import random_model, recording
 from typer.testing import CliRunner
 
 from rvqcodec.training.commands import app
@@ -18,6 +17,7 @@ from rvqcodec.training.release.calibration import calibrate
 from rvqcodec.weights.load import load_model, save_model
 from rvqcodec.weights.registry import read_model_file
 from rvqcodec.weights.tables import read_tables
+from tests.trainers import random_model, recording
 
 
 @pytest.fixture

@@ -3,9 +3,9 @@
 import math
 
 import numpy as np
-from trainers import made_crops, started, trained_config
 
 from rvqcodec.training.release.tables import TOTAL, bits_per_code, count_codes, frequencies
+from tests.trainers import made_crops, started, trained_config
 
 
 def test_frequencies_sum_to_2_to_the_24():

@@ -1,11 +1,13 @@
 import io
 
 import pytest
-from tiny import TRAITS, fewer_layers, make_encoded, make_signal, make_tables, tables_of_sizes, write_file
 
 from rvqcodec.errors import DamageError, ModelError
 from rvqcodec.formats.rvq.tail import Source
 from rvqcodec.formats.rvq.trim import trim
+from tests.entropies import make_tables, tables_of_sizes
+from tests.streams import write_file
+from tests.tiny import TRAITS, fewer_layers, make_encoded, make_signal
 
 SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
 

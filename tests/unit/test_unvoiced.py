@@ -2,10 +2,10 @@ import math
 
 import pytest
 import torch
-from tiny import seeded_model, small_config
 
 from rvqcodec.models.rvq48.config import PITCH_SUBFRAMES, VOICING_HANGOVER
 from rvqcodec.models.rvq48.unvoiced import unvoiced_weight
+from tests.tiny import seeded_model, small_config
 
 CONFIG = small_config(encoder_fine_blocks=4, encoder_coarse_blocks=3)
 

@@ -3,11 +3,13 @@ import io
 import json
 
 import pytest
-from tiny import Pipe, fitting_tables, make_encoded, make_signal, make_tables, write_file
 
 from rvqcodec.errors import DamageError, ModelError, TruncatedError
 from rvqcodec.formats.rvq.tail import Source
 from rvqcodec.formats.rvq.verify import summarize, verify
+from tests.entropies import fitting_tables, make_tables
+from tests.streams import Pipe, write_file
+from tests.tiny import make_encoded, make_signal
 
 TABLES = fitting_tables(3)
 ENCODED = make_encoded(make_signal(), 6100)

@@ -13,24 +13,9 @@ from hypothesis import strategies as st
 from rvqcodec.formats.audio.pcm import SampleFormat, quantize
 from rvqcodec.formats.audio.provenance import HashingReader
 from rvqcodec.formats.audio.wav import WavReader, WavWriter, append_chunks, pack_chunk, read_header
+from tests.audiofiles import pipe, riff
 
 FORMATS = [f for f in SampleFormat if f]
-
-
-class Pipe(io.RawIOBase):
-    """A stream that can't seek and gives a few bytes at a time."""
-
-    def __init__(self, data, step=1000):
-        self._file, self._step = io.BytesIO(data), step
-
-    def readable(self):
-        return True
-
-    def seekable(self):
-        return False
-
-    def read(self, n_bytes=-1):
-        return self._file.read(min(n_bytes, self._step) if n_bytes >= 0 else self._step)
 
 
 def noise(n_samples, channels=1, seed=0):
@@ -49,7 +34,7 @@ def write(levels, sample_format, file=None, channels=1, sample_rate=8000, n_samp
 
 
 def read(data, step=1000):
-    stream = HashingReader(Pipe(data, step))
+    stream = HashingReader(pipe(data, step))
     header = read_header(stream)
     if header is None or not header.sample_format:
         return None
@@ -58,12 +43,6 @@ def read(data, step=1000):
     while len(block := reader.read(100)):
         parts.append(block)
     return header, np.concatenate(parts), reader.read_tail()
-
-
-def riff(data_size, riff_size, data, tail=b"", fmt=None):
-    fmt = fmt or struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16)
-    head = b"RIFF" + struct.pack("<I", riff_size) + b"WAVE" + pack_chunk(b"fmt ", fmt)
-    return head + b"data" + struct.pack("<I", data_size) + data + tail
 
 
 INFO = pack_chunk(b"LIST", b"INFO" + pack_chunk(b"INAM", b"abc\0"))
@@ -233,7 +212,7 @@ def test_the_hash_is_of_all_bytes_read():
     import hashlib
 
     data = noise(5000).tobytes()
-    reader = HashingReader(Pipe(data))
+    reader = HashingReader(pipe(data))
     reader.read(10)
     reader.drain()
     assert reader.provenance() == (len(data), hashlib.blake2b(data, digest_size=16).digest())

@@ -4,8 +4,6 @@ import numpy as np
 import pytest
 import torch
 from safetensors import torch as safetensors
-from tiny import tables_of_sizes
-from trainers import random_model
 
 from rvqcodec.errors import DeviceError, ModelError, OutputError
 from rvqcodec.formats.entropy.payload import StaticTables
@@ -19,6 +17,8 @@ from rvqcodec.weights.registry import (
     read_model_file,
 )
 from rvqcodec.weights.tables import read_tables, write_tables
+from tests.entropies import tables_of_sizes
+from tests.trainers import random_model
 
 
 @pytest.fixture

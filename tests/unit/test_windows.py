@@ -2,10 +2,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from tiny import same
 
 from rvqcodec.codec.context import windows
 from rvqcodec.encoded import CodedBlock
+from tests.tiny import same
 
 SECOND = 8000
 

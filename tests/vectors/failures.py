@@ -1,12 +1,14 @@
 """Files that a reader must refuse, by name: one for each rule of SPEC.md, with checksums that hold unless they are the point."""
 
 import numpy as np
-from forge import header_of, joined, pieces, with_head, with_section
-from tiny import TRAITS, fitting_tables, make_encoded, make_signal, write_file
 
 from rvqcodec.formats.rvq.fields import pack_varint
 from rvqcodec.formats.rvq.head import Entry, unpack_head
 from rvqcodec.formats.rvq.sections import CODE, END, HEAD, METADATA, SIGNATURE, TAGS
+from tests.entropies import fitting_tables
+from tests.forge import header_of, joined, pieces, with_head, with_section
+from tests.streams import write_file
+from tests.tiny import TRAITS, make_encoded, make_signal
 
 FLAGS, CHANNELS, FRAMES, MULTIPLE, OVERLAP, GROUPS = 2, 3, 9, 10, 11, 13
 """Where fields of the header of `base` stand."""

@@ -1,4 +1,4 @@
-"""Makes golden vectors of a model: `python tests/vectors/make.py [NAME]`. Tests never run this; what exists is never changed.
+"""Makes golden vectors of a model: `python -m tests.vectors.make [NAME]`. Tests never run this; what exists is never changed.
 
 NAME is a model's name (`rvq48`), the path of its weights, or "tiny" (the default), whose weights are made here on the first run, and with
 which go the files that must fail (`failures.py`). `make_codes.py` makes vectors of codes alone. Beside the .rvq
@@ -16,23 +16,22 @@ from pathlib import Path
 
 import numpy as np
 
+from rvqcodec.codec.codec import Codec
+from rvqcodec.errors import FormatError
+from rvqcodec.formats.entropy.frequencies import TOTAL
+from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables
+from rvqcodec.formats.entropy.payload import StaticTables
+from rvqcodec.formats.rvq.recover import recover
+from rvqcodec.formats.rvq.tail import Source
+from rvqcodec.formats.rvq.verify import verify
+from rvqcodec.weights.load import load_model, save_model
+from rvqcodec.weights.registry import find_model, read_model_file
+from rvqcodec.weights.tables import read_tables, write_tables
+from tests.streams import read_file, write_file
+from tests.tiny import tiny_codec
+from tests.vectors.failures import make_failures
+
 FOLDER = Path(__file__).parent
-sys.path.insert(0, str(FOLDER.parent))
-
-from failures import make_failures  # noqa: E402
-from tiny import read_file, tiny_codec, write_file  # noqa: E402
-
-from rvqcodec.codec.codec import Codec  # noqa: E402
-from rvqcodec.errors import FormatError  # noqa: E402
-from rvqcodec.formats.entropy.frequencies import TOTAL  # noqa: E402
-from rvqcodec.formats.entropy.layers import EMPTY_TABLES, Tables  # noqa: E402
-from rvqcodec.formats.entropy.payload import StaticTables  # noqa: E402
-from rvqcodec.formats.rvq.recover import recover  # noqa: E402
-from rvqcodec.formats.rvq.tail import Source  # noqa: E402
-from rvqcodec.formats.rvq.verify import verify  # noqa: E402
-from rvqcodec.weights.load import load_model, save_model  # noqa: E402
-from rvqcodec.weights.registry import find_model, read_model_file  # noqa: E402
-from rvqcodec.weights.tables import read_tables, write_tables  # noqa: E402
 
 SOURCE = Source(n_bytes=123, digest=bytes(range(16)), effort=4, encoder="rvqcodec vectors")
 

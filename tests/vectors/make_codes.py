@@ -1,4 +1,4 @@
-"""Makes golden vectors of made-up codes: `python tests/vectors/make_codes.py [NETWORK]`. Tests never run this.
+"""Makes golden vectors of made-up codes: `python -m tests.vectors.make_codes [NETWORK]`. Tests never run this.
 
 NETWORK is a shipped network's file, such as rvq48.network-1.safetensors. Without it, vectors of all entropy modes and of all kinds of
 signals are made with a tiny network. What exists is never changed; `codes.json` gets a line for each new vector.
@@ -11,24 +11,15 @@ from pathlib import Path
 
 import numpy as np
 
+from rvqcodec.formats.entropy.layers import Tables
+from rvqcodec.pipeline.tables import load_network
+from rvqcodec.weights.networks import ARRAYS, write_network
+from rvqcodec.weights.registry import data_folder, find_model
+from tests.entropies import fitting_tables, make_network, network_of_sizes, tables_of_sizes
+from tests.streams import write_file
+from tests.tiny import TRAITS, make_encoded, make_signal
+
 FOLDER = Path(__file__).parent
-sys.path.insert(0, str(FOLDER.parent))
-
-from tiny import (  # noqa: E402
-    TRAITS,
-    fitting_tables,
-    make_encoded,
-    make_network,
-    make_signal,
-    network_of_sizes,
-    tables_of_sizes,
-    write_file,
-)
-
-from rvqcodec.formats.entropy.layers import Tables  # noqa: E402
-from rvqcodec.pipeline.tables import load_network  # noqa: E402
-from rvqcodec.weights.networks import ARRAYS, write_network  # noqa: E402
-from rvqcodec.weights.registry import data_folder, find_model  # noqa: E402
 
 TINY_NETWORK = FOLDER / "tiny-entropy.network-1.safetensors"
 N_SAMPLES = {"overlap": 3896, "multiple": 2990}

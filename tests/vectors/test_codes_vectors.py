@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from make_codes import tables_named
-from tiny import read_file, write_file
 
 from rvqcodec.formats.entropy import fast
 from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.pipeline.tables import load_network
 from rvqcodec.weights.registry import list_models
+from tests.streams import read_file, write_file
+from tests.vectors.make_codes import tables_named
 
 FOLDER = Path(__file__).parent
 LISTED = json.loads((FOLDER / "codes.json").read_text(encoding="utf-8"))
@@ -59,10 +59,10 @@ def test_every_machine_gives_the_same(environment):
     if environment == "numba" and fast._compiled() is None:
         pytest.skip("numba is not installed")
     code = (
-        "import os, sys; sys.path[:0] = ['tests', 'tests/vectors']\n"
+        "import os\n"
         "from rvqcodec.formats.entropy import fast\n"
         "fast.ROWS_BEFORE = -1 if os.environ.get('RVQ_TEST_NUMBA') else 1 << 60\n"
-        "from test_codes_vectors import LISTED, rewritten\n"
+        "from tests.vectors.test_codes_vectors import LISTED, rewritten\n"
         "for name in LISTED:\n"
         "    data, again = rewritten(name); assert again == data, name\n"
     )

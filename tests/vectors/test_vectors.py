@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tiny import fitting_tables, read_file, write_file
 
 from rvqcodec import errors
 from rvqcodec.codec.codec import Codec
@@ -18,6 +17,8 @@ from rvqcodec.formats.rvq.verify import verify
 from rvqcodec.weights.load import load_model
 from rvqcodec.weights.registry import find_model, read_model_file
 from rvqcodec.weights.tables import read_tables
+from tests.entropies import fitting_tables
+from tests.streams import read_file, write_file
 
 FOLDER = Path(__file__).parent
 WEIGHTS = {"tiny": FOLDER / "tiny.safetensors"}

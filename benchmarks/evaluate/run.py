@@ -1,13 +1,4 @@
-"""Scores rvq models, Opus and MP3 on the held-out clips: a CSV file, a table and curves.
-
-    python benchmarks/evaluate.py FOLDER -o benchmarks/results/NAME [--models rvq48 other.safetensors] [--layers 3 6 12 24]
-        [--opus 6 8 12 16 24 32] [--mp3 32 48 64] [--jobs 2] [--entropy auto] [--clips ID ...]
-
-FOLDER is what `benchmarks/heldout.py` wrote. Needs the extra `eval`, opusenc, opusdec, lame and ffmpeg. Every clip is encoded to a file,
-decoded and scored at every setting; all clips of a kind joined to one file are encoded and decoded too, since a file of a few seconds
-consists of header in good part. Rows that OUTPUT/scores.csv has are not computed again: delete it after a clip or a model changed.
-Entropy networks and tables are those of embedded models: a model that is only a weights file is coded without.
-"""
+"""The work of an evaluation: codes every clip at every setting, in processes of one thread each, and scores what comes back."""
 
 from __future__ import annotations
 
@@ -25,12 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from evaluate_coders import RATE, Coding, align, code, warm_up
-from evaluate_rows import WHOLE_KIND, Row, append_row, read_rows, with_long_kbps, write_rows
-from evaluate_tables import report
 
+from benchmarks.evaluate.coders import RATE, Coding, align, code, warm_up
+from benchmarks.evaluate.rows import WHOLE_KIND, Row, append_row
 from rvqcodec.training.corpus.heldout import held_out
-from rvqcodec.weights.registry import DEFAULT_MODEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,36 +129,3 @@ def run(todo: list[Task], jobs: int, path: Path) -> None:
             print(
                 f"{n_done}/{len(todo)} {row.clip} {row.codec} {row.setting}, {left / 60:.0f} min left", file=sys.stderr
             )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL])
-    parser.add_argument("--layers", type=int, nargs="*", default=[3, 6, 12, 24])
-    parser.add_argument("--opus", type=int, nargs="*", default=[6, 8, 12, 16, 24, 32])
-    parser.add_argument("--mp3", type=int, nargs="*", default=[32, 48, 64])
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--entropy", default="auto")
-    parser.add_argument("--clips", nargs="*", help="only these")
-    options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
-    path = options.output / "scores.csv"
-    with tempfile.TemporaryDirectory() as name:
-        wanted = list(tasks(options, Path(name)))
-        write_rows(path, still_true(read_rows(path), wanted))
-        done = {row.key for row in read_rows(path)}
-        run([task for task in wanted if task.key not in done], options.jobs, path)
-    order = {task.key: place for place, task in enumerate(wanted)}
-    rows = sorted(read_rows(path), key=lambda row: order.get(row.key, len(order)))
-    rows = with_long_kbps(rows)
-    write_rows(path, rows)
-    (options.output / "table.md").write_text(report(rows, f"Held-out quality: {options.output.name}"), encoding="utf-8")
-    from evaluate_curves import draw
-
-    draw(rows, options.output)
-
-
-if __name__ == "__main__":
-    main()

@@ -6,8 +6,9 @@ import math
 from pathlib import Path
 
 import matplotlib as mpl
-from evaluate_rows import Row
-from evaluate_tables import KINDS, TITLES, Rows, groups, quantile
+
+from benchmarks.evaluate.rows import Row
+from benchmarks.evaluate.tables import KINDS, TITLES, Rows, groups, quantile
 
 mpl.use("agg")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from evaluate_rows import WHOLE_KIND, Row, read_rows
-from evaluate_tables import KINDS, TITLES, Rows, groups, markdown_line, number, quantile
+from benchmarks.evaluate.rows import WHOLE_KIND, Row, read_rows
+from benchmarks.evaluate.tables import KINDS, TITLES, Rows, groups, markdown_line, number, quantile
 
 MEASURES = ("visqol", "zimtohrli", "pesq_wb", "stoi")
 SPEECH_ONLY = ("pesq_wb", "stoi")

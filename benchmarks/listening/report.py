@@ -1,95 +1,31 @@
-"""Makes critical test signals, takes them through encode and decode, and reports the defects that a listener would hear.
-
-    python benchmarks/listening.py -o benchmarks/results/listening [--models rvq48] [--layers 3 6 14 24] [--debs debs]
-
-Models are names or paths of weights files. Needs fluidsynth and dpkg-deb; two Debian packages, 190 MB, are downloaded to `--debs`
-where they aren't there. Writes report.md and spectrograms, original and decoded side by side. What was seen in them is written by
-hand to seen.md in the same folder, which becomes the last section of the report.
-"""
+"""The report of a listening test without ears: a section for each sort of defect, as Markdown."""
 
 from __future__ import annotations
 
-import argparse
-import struct
-import tempfile
-import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
-import soundfile
-from listening_measures import (
+
+from benchmarks.listening.measures import (
     OCTAVES_HZ,
     Wave,
-    decibels,
     level_db,
     lines,
     new_peaks,
     octave_errors,
     pre_echo,
     ripple_db,
-    spectra,
     sweep_errors,
     tone_errors,
 )
-from listening_signals import RATE, SINE_S, SINES_HZ, Excerpt, excerpts
-
-from rvqcodec.codec.codec import Codec
-from rvqcodec.pipeline.coding import EncodeOptions, decode_file, encode_file, load_codec
-from rvqcodec.weights.registry import DEFAULT_MODEL
+from benchmarks.listening.signals import RATE, SINE_S, SINES_HZ, Excerpt
 
 FRAME_HZ, TRANSFORM_HZ = 50, 150
-PICTURED = (
-    "white noise",
-    "sines",
-    "sweep",
-    "clicks",
-    "castanets",
-    "applause",
-    "choir",
-    "female voice",
-    "glockenspiel",
-    "drums",
-)
 PICTURED_LAYERS = (6, 14)
-PICTURED_COLUMNS = 320
-N_GRAYS, GRAYS_FROM_DB, GRAYS_TO_DB = 16, -110, -30
 
 Run = tuple[str, int]  # model and layers
 Waves = dict[str, Wave]
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("-o", "--output", type=Path, required=True)
-    parser.add_argument("--models", nargs="+", default=[DEFAULT_MODEL])
-    parser.add_argument("--layers", type=int, nargs="+", default=[3, 6, 14, 24])
-    parser.add_argument("--debs", type=Path, default=Path("debs"))
-    options = parser.parse_args()
-    options.output.mkdir(parents=True, exist_ok=True)
-    signals = excerpts(options.debs)
-    runs: dict[Run, Waves] = {}
-    for name in options.models:
-        codec = load_codec(name)
-        for n_layers in options.layers:
-            print(f"{name}, {n_layers} layers", flush=True)
-            runs[Path(name).stem, n_layers] = {signal.name: coded(signal.wave, codec, n_layers) for signal in signals}
-    pictures = write_pictures(options.output, signals, runs)
-    seen = options.output / "seen.md"
-    text = report(signals, runs, pictures, seen.read_text(encoding="utf-8") if seen.exists() else "Nothing yet.\n")
-    (options.output / "report.md").write_text(text, encoding="utf-8")
-
-
-def coded(wave: Wave, codec: Codec, n_layers: int) -> Wave:
-    """Return a wave after encoding and decoding, through files of floats."""
-    with tempfile.TemporaryDirectory() as name:
-        source, rvq, back = (Path(name) / file for file in ("a.wav", "a.rvq", "b.wav"))
-        soundfile.write(source, wave, RATE, "FLOAT")
-        encode_file(source, rvq, codec, EncodeOptions(n_layers=n_layers))
-        decode_file(rvq, back, codec)
-        decoded: Wave = soundfile.read(back)[0]
-    return decoded
 
 
 def report(signals: list[Excerpt], runs: dict[Run, Waves], pictures: list[Path], seen: str) -> str:
@@ -111,7 +47,7 @@ def report(signals: list[Excerpt], runs: dict[Run, Waves], pictures: list[Path],
         "Spectrograms": gallery(pictures),
         "What is seen": seen,
     }
-    head = "# Listening test without ears\n\nWritten by `python benchmarks/listening.py`; the last section by hand.\n"
+    head = "# Listening test without ears\n\nWritten by `python -m benchmarks.listening`; the last section by hand.\n"
     return head + "".join(f"\n## {title}\n\n{text.strip()}\n" for title, text in sections.items())
 
 
@@ -203,50 +139,3 @@ def gallery(pictures: list[Path]) -> str:
     panes = ", ".join(f"{n_layers} layers" for n_layers in PICTURED_LAYERS)
     about = f"The whole signal, 0 to 24 kHz with marks each 4 kHz; original, then {panes} where they were asked for."
     return about + "".join(f"\n\n{path.stem}\n\n![{path.stem}]({path.name})" for path in pictures)
-
-
-def write_pictures(folder: Path, signals: list[Excerpt], runs: dict[Run, Waves]) -> list[Path]:
-    """Write one picture for each model and pictured signal, and return their paths."""
-    written = []
-    for model in dict.fromkeys(name for name, _ in runs):
-        shown = [runs[model, n_layers] for n_layers in PICTURED_LAYERS if (model, n_layers) in runs]
-        for signal in signals:
-            if signal.name in PICTURED and shown:
-                path = folder / f"{model}-{signal.name.replace(' ', '-')}.png"
-                path.write_bytes(png(side_by_side([signal.wave, *(waves[signal.name] for waves in shown)])))
-                written.append(path)
-    return written
-
-
-def side_by_side(waves: list[Wave]) -> npt.NDArray[np.uint8]:
-    """Return spectrograms beside each other as grays 0 to 15, the loud ones dark, high frequencies at the top."""
-    panes = []
-    for wave in waves:
-        power = spectra(wave, 1024, len(wave) // PICTURED_COLUMNS)[:, :512].reshape(-1, 256, 2).mean(2)
-        scaled = (decibels(power) - GRAYS_FROM_DB) / (GRAYS_TO_DB - GRAYS_FROM_DB)
-        grays = np.clip((1 - scaled) * N_GRAYS, 0, N_GRAYS - 1).astype(np.uint8).T[::-1]
-        marks = np.zeros((256, 6), np.uint8)
-        marks[:, 1:] = N_GRAYS - 1
-        marks[np.arange(1, 6) * 256 // 6] = 0
-        panes += [marks, grays]
-    return np.concatenate(panes, axis=1)
-
-
-def png(grays: npt.NDArray[np.uint8]) -> bytes:
-    """Return grays [height, width], each under 16, as a PNG of 4 bits a pixel.
-
-    Source: PNG specification, third edition, sections 5, 7 and 11.
-    """
-    height, width = grays.shape
-    even = np.pad(grays, ((0, 0), (0, width % 2)))
-    rows = np.pad(even[:, ::2] << 4 | even[:, 1::2], ((0, 0), (1, 0)))  # a filter byte, 0, before each row
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    head = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 4, 0, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", zlib.compress(rows.tobytes(), 9)) + chunk(b"IEND", b"")
-
-
-if __name__ == "__main__":
-    main()

@@ -1,7 +1,7 @@
-"""Compares codecs at equal bytes: `python benchmarks/evaluate_equal.py RESULTS ONE OTHER [--kbps 2.4 5 10]`.
+"""Compares codecs at equal bytes: `python -m benchmarks.evaluate.equal RESULTS ONE OTHER [--kbps 2.4 5 10]`.
 
 For each clip that both codecs coded at several settings, each measure is interpolated by log kbps of a kind's joined clips; printed are
-the means over clips of ONE less OTHER, with 95 % bootstrap intervals.
+the means over clips of ONE less OTHER, with 95 % bootstrap intervals. RESULTS is a folder with the scores.csv of `benchmarks.evaluate`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,10 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from evaluate_rows import MEASURES, WHOLE_KIND, Row, read_rows, with_long_kbps
-from evaluate_tables import KINDS, TITLES, paired_bootstrap
+
+from benchmarks.bootstrap import paired_bootstrap
+from benchmarks.evaluate.rows import MEASURES, WHOLE_KIND, Row, read_rows, with_long_kbps
+from benchmarks.evaluate.tables import KINDS, TITLES
 
 Curves = dict[str, list[tuple[float, float]]]
 
@@ -33,7 +35,11 @@ def at(curve: list[tuple[float, float]], kbps: float) -> float:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.evaluate.equal",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     parser.add_argument("results", type=Path)
     parser.add_argument("one")
     parser.add_argument("other")

@@ -1,0 +1,1 @@
+"""Quality of rvq models, Opus and MP3 on the held-out clips."""

@@ -1,0 +1,1 @@
+"""A listening test without ears: critical signals, and the defects that a listener would hear."""

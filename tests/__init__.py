@@ -1,0 +1,1 @@
+"""The tests: helpers are imported by their full names, `from tests.tiny import ...`."""
