@@ -102,9 +102,9 @@ def _convert(source: Path, name: str, target: Path) -> None:
 def _copy(model: ModelFile, name: str, target: Path) -> None:
     """Copy a model's files, renamed to `name`."""
     if name != model.name:
-        from rvqcodec.weights.load import load_model, save_model
+        from rvqcodec.weights.load import rename_model
 
-        save_model(load_model(model, "cpu"), name, target, half=False)
+        rename_model(model, name, target)
     for path in model.files:
         if path != model.path or name == model.name:
             shutil.copyfile(path, target.with_name(name + path.name.removeprefix(model.path.stem)))

@@ -45,6 +45,14 @@ def test_a_model_comes_and_goes(rvq, models, weights):
     assert [path.name for path in models.iterdir()] == ["other.safetensors"]
 
 
+def test_another_name_keeps_the_precision(rvq, models, weights):
+    save_model(tiny_model(), "half", weights, half=True)
+    assert rvq("models", "import", weights, "--as", "other").status == 0
+    stored, given = load_file(models / "other.safetensors"), load_file(weights)
+    assert {value.dtype for value in given.values()} == {torch.float16, torch.float32}
+    assert all(torch.equal(stored[key], value) and stored[key].dtype == value.dtype for key, value in given.items())
+
+
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
