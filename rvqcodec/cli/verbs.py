@@ -8,6 +8,7 @@ from typing import Any
 
 from rvqcodec.batch.job import Done, Job
 from rvqcodec.cli.text import format_rates, format_size, format_table, shown
+from rvqcodec.pipeline.options import EFFORTS
 from rvqcodec.times import format_time
 
 FIELDS = (
@@ -138,8 +139,14 @@ def _info_table(job: Job, done: Done) -> str:
         ("chunks", f"{chunks} of {about['chunk_s']:g} s"),
     ]
     if about["source"]:
-        rows.append(("encoder", f"{about['source']['encoder']}, effort {about['source']['effort']}"))
+        rows.append(("encoder", f"{about['source']['encoder']}, {_effort(about['source']['beam_width'])}"))
     return format_table([*rows, *((f"tag {key}", value) for key, value in about["tags"].items())])
+
+
+def _effort(beam_width: int) -> str:
+    """Return the effort with that beam width, as --effort names it."""
+    names = [f"effort {name}" for name, width in EFFORTS.items() if width == beam_width]
+    return names[0] if names else f"beam width {beam_width}"
 
 
 def _layers(n_layers: int, groups: list[dict[str, Any]]) -> str:

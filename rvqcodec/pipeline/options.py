@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rvqcodec.errors import ArgumentError
-from rvqcodec.formats.audio.pcm import SampleFormat
-from rvqcodec.formats.audio.reader import MIN_SAMPLE_RATE
+from rvqcodec.formats.audio.pcm import MIN_SAMPLE_RATE, SampleFormat
 from rvqcodec.formats.entropy.layers import ENTROPIES
 from rvqcodec.signal import MAX_SAMPLE_RATE
 
@@ -20,7 +19,7 @@ class EncodeOptions:
     """How to encode.
 
     n_layers: Layers to code; the model's default when absent.
-    bitrate_kbps: Nominal (highest) bitrate of all channels together, rounded to whole layers, instead of `n_layers`.
+    bitrate_kbps: Nominal bitrate of all channels together, to the nearest whole layer, instead of `n_layers`.
     effort: "fast", "default" or "best": a beam width of 1, 4 or 16 in the quantizer's search.
     entropy: "raw", "static", "counts" or "network"; "auto" takes the smallest for each layer of a chunk.
     chunk_s: Seconds of a chunk; changes no code.

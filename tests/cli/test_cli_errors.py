@@ -10,6 +10,7 @@ import pytest
 from rvqcodec.cli.errors import BUG, BUG_HINT, status_of
 from rvqcodec.cli.text import format_size, format_table, printable
 from rvqcodec.errors import AudioError, DeviceError, TruncatedError
+from rvqcodec.training.measure import evaluation
 
 SESSIONS = [
     ("nope", 2, "rvq: no such command 'nope'\nhint: rvq --help shows what there is\n"),
@@ -33,7 +34,7 @@ SESSIONS = [
         "rvq: --json and the output both go to standard output\nhint: name the output with -o FILE\n",
     ),
     ("encode - out.rvq --rm", 2, "rvq: --rm needs files on both sides\n"),
-    ("encode absent.wav", 4, "rvq: absent.wav: no such file\n"),
+    ("encode absent.wav", 4, "rvq: absent.wav: no such file or folder\n"),
     (
         "encode text.wav -o text.wav -f",
         7,
@@ -44,7 +45,11 @@ SESSIONS = [
         6,
         "rvq: unknown model: 'nope'\nhint: known models: rvq48 (rvq models list), or the path of a .safetensors file\n",
     ),
-    ("decode absent.rvq", 4, "rvq: absent.rvq: no such file or directory\n"),
+    ("encode absent/", 4, "rvq: absent/: no such file or folder\n"),
+    ("decode absent.rvq", 4, "rvq: absent.rvq: no such file or folder\n"),
+    ("info absent/", 4, "rvq: absent/: no such file or folder\n"),
+    ("eval absent.wav text.wav", 4, "rvq: absent.wav: no such file or folder\n"),
+    ("decode text.wav", 5, "rvq: text.wav: not an .rvq file\n"),
     ("decode text.wav out.wav --end 3 --duration 2", 2, "rvq: --end and --duration exclude each other\n"),
     ("decode a.rvq --start 1 --rm", 2, "rvq: --rm would remove a file of which only a part was decoded\n"),
     (
@@ -176,6 +181,25 @@ def test_training_without_its_extra_says_so(rvq, monkeypatch):
         "rvq: what rvq train needs is not installed\nhint: pip install 'rvqcodec[train]'\n",
     )
     assert b"train" not in rvq("--help").out
+
+
+def test_an_evaluation_without_its_packages_says_so(here, rvq, monkeypatch):
+    import numpy as np
+    import soundfile
+
+    soundfile.write(here / "a.wav", np.random.default_rng(0).normal(0, 0.1, 60_000), 48_000)
+    monkeypatch.setitem(sys.modules, "visqol", None)
+    evaluation._visqol.cache_clear()
+    result = rvq("eval", "a.wav", "a.wav")
+    assert (result.status, result.err) == (
+        2,
+        "rvq: evaluation needs the package visqol-python\nhint: pip install 'rvqcodec[eval]'\n",
+    )
+
+
+def test_the_help_of_training_has_no_completion_of_its_own(rvq):
+    assert b"--install-completion" in rvq("--help").out
+    assert b"completion" not in rvq("train", "--help").out
 
 
 def test_light_commands_import_no_torch(stored):

@@ -12,7 +12,7 @@ from rvqcodec.formats.rvq.head import pack_head, unpack_head
 from rvqcodec.formats.rvq.stream import RvqReader
 from rvqcodec.formats.rvq.tail import Source, pack_end, pack_metadata, unpack_end
 
-SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
+SOURCE = Source(n_bytes=77, digest=bytes(16), beam_width=1, encoder="test")
 ENCODED = make_encoded(make_signal(), 6100)
 EXTRAS = {b"chan": b"\3", b"covr": b"image", b"meta": pack_metadata({"bext": b"x"})}
 

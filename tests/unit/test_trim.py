@@ -7,7 +7,7 @@ from rvqcodec.errors import DamageError, ModelError
 from rvqcodec.formats.rvq.tail import Source
 from rvqcodec.formats.rvq.trim import trim
 
-SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
+SOURCE = Source(n_bytes=77, digest=bytes(16), beam_width=1, encoder="test")
 
 
 @pytest.mark.parametrize("entropy", ["auto", "raw", "static"])

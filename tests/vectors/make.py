@@ -34,7 +34,7 @@ from rvqcodec.weights.load import load_model, save_model  # noqa: E402
 from rvqcodec.weights.registry import find_model, read_model_file  # noqa: E402
 from rvqcodec.weights.tables import read_tables, write_tables  # noqa: E402
 
-SOURCE = Source(n_bytes=123, digest=bytes(range(16)), effort=4, encoder="rvqcodec vectors")
+SOURCE = Source(n_bytes=123, digest=bytes(range(16)), beam_width=4, encoder="rvqcodec vectors")
 
 
 def make_tiny():
