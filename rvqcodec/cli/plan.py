@@ -14,7 +14,7 @@ from rvqcodec.batch.names import is_url, join, parent, stem
 from rvqcodec.batch.walk import AUDIO_SUFFIXES, RVQ_SUFFIXES
 from rvqcodec.cli.errors import UsageError
 from rvqcodec.cli.inputs import Entry, Folders, entries, is_folder, local_names
-from rvqcodec.errors import NotRvqError, OutputError
+from rvqcodec.errors import AudioError, NotRvqError, OutputError
 from rvqcodec.formats.files import same_file_error
 from rvqcodec.formats.rvq.sections import read_signature
 
@@ -34,11 +34,13 @@ def plan_encode(names: Sequence[str], output: str | None, to_stdout: bool, folde
 
     Raises:
         UsageError: The names contradict each other.
-        AudioError: A folder can't be read, or holds nothing to encode.
+        AudioError: A folder can't be read, or holds nothing to encode; or an input is an .rvq file already.
         OutputError: Two inputs have one output, or an output is an input.
     """
     names, output, folders = _prepared(names, output, folders, "encode")
     inputs, output = _split(names, output, to_stdout, lambda name: name == STREAM or _is_rvq(name))
+    if output is None:
+        _refuse_coded((*inputs, *folders.listed))
     return _plan(inputs, output, RVQ_SUFFIX, AUDIO_SUFFIXES, folders)
 
 
@@ -127,6 +129,13 @@ def _plan(inputs: Sequence[str], output: str | None, suffix: str, suffixes: froz
 
 def _is_rvq(name: str) -> bool:
     return name.lower().endswith(RVQ_SUFFIX)
+
+
+def _refuse_coded(names: Sequence[str]) -> None:
+    """Refuse .rvq files as inputs of an encode before their names are refused as outputs."""
+    for name in names:
+        if _is_rvq(name) and os.path.isfile(name):  # noqa: PTH113 - names may be too long
+            raise AudioError(f"{name}: this is an .rvq file already", "rvq transcode and rvq trim make others of it")
 
 
 def _refuse_audio(names: Sequence[str]) -> None:

@@ -79,7 +79,7 @@ def _copied_line(job: Job, done: Done) -> str:
         format_time(result.duration_s),
         format_rates(result.n_layers, result.nominal_kbps, result.actual_kbps),
         format_size(done.n_bytes_out),
-        *(["done before"] if done.skipped else []),
+        *(["up to date"] if done.skipped else []),
     )
     return "  ".join(parts)
 
@@ -94,7 +94,7 @@ def _speed(done: Done) -> float:
 
 def _recovered_line(job: Job, done: Done) -> str:
     head = (_arrow(job), format_time(done.result.duration_s), format_size(done.n_bytes_out))
-    skipped = ["done before"] if done.skipped else []
+    skipped = ["up to date"] if done.skipped else []
     return "\n".join(["  ".join([*head, *skipped]), *_losses(done)])
 
 

@@ -50,6 +50,11 @@ SESSIONS = [
     ("info absent/", 4, "rvq: absent/: no such file or folder\n"),
     ("eval absent.wav text.wav", 4, "rvq: absent.wav: no such file or folder\n"),
     ("decode text.wav", 5, "rvq: text.wav: not an .rvq file\n"),
+    (
+        "encode text.rvq",
+        4,
+        "rvq: text.rvq: this is an .rvq file already\nhint: rvq transcode and rvq trim make others of it\n",
+    ),
     ("decode text.wav out.wav --end 3 --duration 2", 2, "rvq: --end and --duration exclude each other\n"),
     ("decode a.rvq --start 1 --rm", 2, "rvq: --rm would remove a file of which only a part was decoded\n"),
     (
@@ -73,6 +78,7 @@ SESSIONS = [
 @pytest.mark.parametrize(("line", "status", "expected"), SESSIONS, ids=[session[0] for session in SESSIONS])
 def test_error_lines(here, rvq, line, status, expected):
     (here / "text.wav").write_text("not audio\n" * 50)
+    (here / "text.rvq").write_text("any bytes")
     (here / "folder").mkdir()
     before = sorted(here.iterdir())
     result = rvq(*line.split())
