@@ -24,7 +24,7 @@ from collections.abc import Mapping
 
 
 class ArgumentError(ValueError):
-    """An argument is out of range, or arguments exclude each other.
+    """An argument is out of range, or arguments are mutually exclusive.
 
     Args:
         problem: What is wrong or expected.

@@ -1,4 +1,4 @@
-"""Files on anything that fsspec opens: listed, brought here before a job, published whole after it.
+"""Remote files by fsspec: listed, downloaded before a job, uploaded atomically after it.
 
 The only module that knows fsspec, which is an optional extra. A job on URLs runs on files in a temporary folder, so all
 that holds for local files holds for remote ones, in every engine.
@@ -54,7 +54,7 @@ def missing_driver(name: str) -> str:
     except ImportError as error:
         return str(error)
     except ValueError as error:
-        raise AudioError(f"{name}: nothing opens URLs that begin with {protocol}://") from error
+        raise AudioError(f"{name}: unknown URL scheme {protocol}://") from error
     return ""
 
 

@@ -1,4 +1,4 @@
-"""Which outputs are done already: whole, made from this input, with these settings. Existence alone is not enough."""
+"""Resuming: an output is up to date if it is complete and was made from this input with these settings."""
 
 from __future__ import annotations
 

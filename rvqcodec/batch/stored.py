@@ -1,4 +1,4 @@
-"""What can be done with one .rvq file of a run without a model: info, verify, trim, transcode, recover. No torch."""
+"""Model-free work on one .rvq file of a run: info, verify, trim, transcode, recover; no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The options of the commands, each said once, with its help."""
+"""The options of the commands, each defined once, with its help."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ EXCLUDE_HELP = "Names, or paths below the folder, to skip, such as '*.tmp.wav' o
 Exclude = Annotated[list[str] | None, _value(FOLDERS, EXCLUDE_HELP, "--exclude", metavar="PATTERN")]
 FILELIST_HELP = "Read input names from a file: one per line, or NUL-separated."
 Filelist = Annotated[str | None, _value(FOLDERS, FILELIST_HELP, "--filelist", metavar="FILE|-")]
-RESUME_HELP = "Skip outputs that are whole and made from this input with these settings; redo the others."
+RESUME_HELP = "Skip outputs that are complete and made from this input with these settings; redo the others."
 Resume = Annotated[bool, _switch(FOLDERS, RESUME_HELP, "--resume")]
 JOBS_HELP = "Files processed in parallel; the outputs don't depend on it."
 JOBS_DEFAULT = "one per core, 8 on a GPU; 1 for little work"

@@ -97,7 +97,7 @@ def _prepared(
 ) -> tuple[Sequence[str], str | None, Folders]:
     folders = folders or Folders()
     if not names and not folders.listed:
-        raise UsageError("missing argument 'IN...'", f"rvq {command} --help shows what there is")
+        raise UsageError("missing argument 'IN...'", f"see rvq {command} --help")
     return local_names(names, output, folders)
 
 
@@ -106,7 +106,7 @@ def _split(
 ) -> tuple[Sequence[str], str | None]:
     """Tell inputs from the output."""
     if to_stdout and output not in (None, STREAM):
-        raise UsageError("-c and -o exclude each other")
+        raise UsageError("-c and -o are mutually exclusive")
     output = STREAM if to_stdout else output
     if output is None and len(names) == 2 and is_output(names[1]):
         return names[:1], names[1]

@@ -1,4 +1,4 @@
-"""`rvq eval`: how good a decoded recording is."""
+"""`rvq eval`: objective quality of a decoded recording."""
 
 from __future__ import annotations
 

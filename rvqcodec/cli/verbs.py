@@ -1,4 +1,4 @@
-"""How the outcomes of each verb read: JSON fields, and a line or a table for people."""
+"""Output of each verb's outcomes: JSON fields, and a line or a table for people."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _effort(beam_width: int) -> str:
 
 def _layers(n_layers: int, groups: list[dict[str, Any]]) -> str:
     sizes = sorted({group["codebook_size"] for group in groups}, reverse=True)
-    return f"{n_layers} of {' and '.join(map(str, sizes))} entries"
+    return f"{n_layers}, codebook size {' and '.join(map(str, sizes))}"
 
 
 def _channels(n_channels: int, stereo: str) -> str:

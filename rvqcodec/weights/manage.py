@@ -39,9 +39,9 @@ def import_model(source: Path, name: str = "", *, overwrite: bool = False) -> Mo
     chosen = name or (given.name if given else "")
     target = weights_path(user_folder(), chosen)
     if weights_path(data_folder(), chosen).exists():
-        raise ModelError(f"a model called {chosen} came with the package", "--as gives it another name")
+        raise ModelError(f"the model {chosen} is part of the package", "--as gives it another name")
     if target.exists() and not overwrite:
-        raise ModelError(f"there is a model called {chosen} already", "-f replaces it")
+        raise ModelError(f"a model named {chosen} exists already", "-f replaces it")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".import-", dir=target.parent) as folder:
@@ -69,7 +69,7 @@ def remove_model(name: str) -> ModelFile:
     """
     model = find_model(name)
     if model.path.parent != user_folder():
-        raise ModelError(f"{name} wasn't imported, so it stays", "rvq models list shows which models were")
+        raise ModelError(f"{name} is not an imported model", "rvq models list shows which ones are")
     try:
         for path in model.files:
             path.unlink()

@@ -13,9 +13,9 @@ from rvqcodec.errors import AudioError, DeviceError, TruncatedError
 from rvqcodec.training.measure import evaluation
 
 SESSIONS = [
-    ("nope", 2, "rvq: no such command 'nope'\nhint: rvq --help shows what there is\n"),
-    ("encode", 2, "rvq: missing argument 'IN...'\nhint: rvq encode --help shows what there is\n"),
-    ("encode a.wav --layers 6 --bitrate 3", 2, "rvq: --layers and --bitrate exclude each other\n"),
+    ("nope", 2, "rvq: no such command 'nope'\nhint: see rvq --help\n"),
+    ("encode", 2, "rvq: missing argument 'IN...'\nhint: see rvq encode --help\n"),
+    ("encode a.wav --layers 6 --bitrate 3", 2, "rvq: --layers and --bitrate are mutually exclusive\n"),
     ("encode a.wav --layers 25", 2, "rvq: --layers 25: the model rvq48 has 1 to 24 layers\n"),
     ("encode a.wav --layers 0", 2, "rvq: --layers 0: the model rvq48 has 1 to 24 layers\n"),
     ("encode a.wav --layers -1", 2, "rvq: --layers -1: the model rvq48 has 1 to 24 layers\n"),
@@ -24,16 +24,16 @@ SESSIONS = [
     (
         "encode a.wav --device gpu",
         2,
-        "rvq: no device is called 'gpu'\nhint: --device takes auto, cpu, cuda, cuda:N or mps\n",
+        "rvq: unknown device: 'gpu'\nhint: --device takes auto, cpu, cuda, cuda:N or mps\n",
     ),
-    ("encode a.wav -c -o b.rvq", 2, "rvq: -c and -o exclude each other\n"),
+    ("encode a.wav -c -o b.rvq", 2, "rvq: -c and -o are mutually exclusive\n"),
     ("encode folder", 4, "rvq: the folder folder holds no audio files\nhint: -r descends into folders\n"),
     (
         "encode a.wav -c --json",
         2,
         "rvq: --json and the output both go to standard output\nhint: name the output with -o FILE\n",
     ),
-    ("encode - out.rvq --rm", 2, "rvq: --rm needs files on both sides\n"),
+    ("encode - out.rvq --rm", 2, "rvq: --rm needs a file as input and as output\n"),
     ("encode absent.wav", 4, "rvq: absent.wav: no such file or folder\n"),
     (
         "encode text.wav -o text.wav -f",
@@ -55,7 +55,7 @@ SESSIONS = [
         4,
         "rvq: text.rvq: this is an .rvq file already\nhint: rvq transcode and rvq trim make others of it\n",
     ),
-    ("decode text.wav out.wav --end 3 --duration 2", 2, "rvq: --end and --duration exclude each other\n"),
+    ("decode text.wav out.wav --end 3 --duration 2", 2, "rvq: --end and --duration are mutually exclusive\n"),
     ("decode a.rvq --start 1 --rm", 2, "rvq: --rm would remove a file of which only a part was decoded\n"),
     (
         "decode a.rvq --start soon",

@@ -73,7 +73,7 @@ def test_collisions_and_unknown_urls_are_refused(memory):
     memory.pipe_file("/in/a.flac", b"x")
     with pytest.raises(OutputError, match="would both become memory"):
         plan_encode(["memory://in"], "memory://out/", False)
-    with pytest.raises(AudioError, match="nothing opens URLs that begin with nosuch"):
+    with pytest.raises(AudioError, match="unknown URL scheme nosuch"):
         plan_encode(["nosuch://in/a.wav"], None, False)
     with pytest.raises(UsageError, match="not installed"):
         plan_encode(["gs://in/a.wav"], None, False)

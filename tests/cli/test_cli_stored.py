@@ -14,7 +14,7 @@ format    rvq 1.0
 model     tiny (0123456789abcdef)
 duration  0:07.5 (7500 samples)
 source    1000 Hz, stereo, rotated
-layers    4 of 16 entries, 50 frames/s
+layers    4, codebook size 16, 50 frames/s
 bitrate   1.60 kbps nominal, {kbps:.2f} kbps on disk
 size      {size} KB ({n_bytes} bytes)
 entropy   raw
