@@ -97,6 +97,7 @@ def _is_typer_usage(error: BaseException) -> bool:
 def _typer_problem(error: BaseException) -> tuple[str, str]:
     """Return a usage error of typer as we say it: no capital, no full stop."""
     message = str(getattr(error, "format_message", error.__str__)()).strip().rstrip(".").replace("\n", " ")
+    message = message.replace("Value error, ", "").replace("Input should be", "expected a value")
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "rvq"
     return message[:1].lower() + message[1:], f"see {path} --help" if message else ""

@@ -160,7 +160,7 @@ def _output_folder(is_batch: bool, output: str | None) -> str | None:
     if output.endswith((os.sep, "/")) or is_folder(output):
         return output
     if is_batch and Path(output).suffix.lower() in AUDIO_SUFFIXES | RVQ_SUFFIXES:
-        raise UsageError(f"{output} is one file's name, and there are several inputs", f"name a folder: -o {output}/")
+        raise UsageError(f"{output} is one file's name, and there are several inputs", "name a folder with -o DIR/")
     return output if is_batch else None
 
 

@@ -34,7 +34,7 @@ def import_model(source: Path, name: str = "", *, overwrite: bool = False) -> Mo
     """
     recipe = RECIPES.get(name)
     if recipe is None and (source.is_dir() or source.suffix != SUFFIX):
-        raise ModelError(f"{source} is not a weights file", f"of other projects: --as {', '.join(RECIPES)}")
+        raise ModelError(f"{source} is not a weights file", f"models of other projects take --as: {', '.join(RECIPES)}")
     given = None if recipe else read_model_file(source)
     chosen = name or (given.name if given else "")
     target = weights_path(user_folder(), chosen)

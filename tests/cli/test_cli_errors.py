@@ -13,6 +13,11 @@ from rvqcodec.errors import AudioError, DeviceError, TruncatedError
 from rvqcodec.training.measure import evaluation
 
 SESSIONS = [
+    (
+        "encode a.wav b.wav -o one.rvq",
+        2,
+        "rvq: one.rvq is one file's name, and there are several inputs\nhint: name a folder with -o DIR/\n",
+    ),
     ("nope", 2, "rvq: no such command 'nope'\nhint: see rvq --help\n"),
     ("encode", 2, "rvq: missing argument 'IN...'\nhint: see rvq encode --help\n"),
     ("encode a.wav --layers 6 --bitrate 3", 2, "rvq: --layers and --bitrate are mutually exclusive\n"),
