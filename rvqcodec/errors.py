@@ -11,6 +11,7 @@ RvqError                    1
 +-- ModelError              6   model unknown, missing, or not the one the file names
 +-- OutputError             7   output exists, equals the input, or cannot be written
 +-- DeviceError             8   device or memory
++-- MissingPackageError     2   an optional package is not installed
 +-- BugError                1   a bug, reported while other files are processed
 
 Usage errors exit with 2, a batch with failures with 3, an interrupt with 130, other signals with 128 plus their number
@@ -23,7 +24,7 @@ from collections.abc import Mapping
 
 
 class ArgumentError(ValueError):
-    """An argument is out of range, or arguments exclude each other.
+    """An argument is out of range, or arguments are mutually exclusive.
 
     Args:
         problem: What is wrong or expected.
@@ -106,6 +107,24 @@ class DeviceError(RvqError):
     exit_status = 8
 
 
+class MissingPackageError(RvqError):
+    """An optional package is not installed.
+
+    Args:
+        message: What needs which package.
+        extra: The extra of rvqcodec that installs it.
+    """
+
+    exit_status = 2
+
+    def __init__(self, message: str, extra: str) -> None:
+        super().__init__(message, f"pip install 'rvqcodec[{extra}]'")
+        self.extra = extra
+
+    def __reduce__(self) -> tuple[type[MissingPackageError], tuple[str, str]]:
+        return type(self), (self.message, self.extra)
+
+
 class BugError(RvqError):
     """A bug, found while processing one of several files.
 
@@ -124,4 +143,6 @@ class BugError(RvqError):
 
 def reason_of(error: OSError) -> str:
     """Return what the system says of a failure, in the manner of our messages."""
+    if isinstance(error, FileNotFoundError):
+        return "no such file or folder"
     return (error.strerror or str(error)).lower()

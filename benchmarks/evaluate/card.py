@@ -1,4 +1,4 @@
-"""A model's card gets the quality that an evaluation found."""
+"""Writes the quality that an evaluation measured into a model's card."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Many files: which there are, what is done with each, which are done already, and the engines that run them."""
+"""Batch processing: finding files, the work on each, resuming, and the engines that run it."""

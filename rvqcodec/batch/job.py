@@ -1,4 +1,4 @@
-"""One file's work and its outcome: all that engines, workers and reports say to each other."""
+"""One file's work and its outcome: what engines, workers and reports exchange."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files on anything that fsspec opens: listed, brought here before a job, published whole after it.
+"""Remote files by fsspec: listed, downloaded before a job, uploaded atomically after it.
 
 The only module that knows fsspec, which is an optional extra. A job on URLs runs on files in a temporary folder, so all
 that holds for local files holds for remote ones, in every engine.
@@ -54,7 +54,7 @@ def missing_driver(name: str) -> str:
     except ImportError as error:
         return str(error)
     except ValueError as error:
-        raise AudioError(f"{name}: nothing opens URLs that begin with {protocol}://") from error
+        raise AudioError(f"{name}: unknown URL scheme {protocol}://") from error
     return ""
 
 
@@ -64,7 +64,7 @@ def is_remote_folder(name: str) -> bool:
     Raises:
         AudioError: The place can't be reached.
     """
-    with _translated(AudioError, "cannot be reached"):
+    with _translated(AudioError, f"{name} cannot be reached"):
         system, path = _system(name)
         return bool(system.isdir(path))
 
@@ -72,7 +72,7 @@ def is_remote_folder(name: str) -> bool:
 def remote_size(name: str) -> int:
     """Return the size of a remote file in bytes, or 0 where nobody knows."""
     try:
-        with _translated(AudioError, "cannot be reached"):
+        with _translated(AudioError, f"{name} cannot be reached"):
             system, path = _system(name)
             return int(system.size(path) or 0)
     except AudioError:
@@ -151,7 +151,7 @@ def _bring_target(job: Job, local: Job, handling: Handling) -> None:
 
 
 def _publish(made: Path, name: str) -> None:
-    """Upload a finished output so that its name appears when it is whole, and compare sizes."""
+    """Upload a finished output so that its name appears when it is complete, and compare sizes."""
     with _translated(OutputError, "the output cannot be written"):
         system, path = _system(name)
         if name.split("://")[0].lower() in WHOLE_PUTS:

@@ -1,4 +1,4 @@
-"""Which outputs are done already: whole, made from this input, with these settings. Existence alone is not enough."""
+"""Resuming: an output is up to date if it is complete and was made from this input with these settings."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _is_of(tail: Tail, audio: AudioReader, options: EncodeOptions) -> bool:
     from rvqcodec.pipeline.options import EFFORTS
 
     made = tail.source
-    if made is None or made.effort != EFFORTS[options.effort] or not _allowed(tail, options.entropy):
+    if made is None or made.beam_width != EFFORTS[options.effort] or not _allowed(tail, options.entropy):
         return False
     if tail.tags != (audio.tags() if options.tags else {}):
         return False

@@ -1,8 +1,9 @@
-"""What can be done with one .rvq file of a run without a model: info, verify, trim, transcode, recover. No torch."""
+"""Model-free work on one .rvq file of a run: info, verify, trim, transcode, recover; no torch."""
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import mmap
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from rvqcodec.formats.rvq.trim import trim
 from rvqcodec.formats.rvq.verify import summarize, verify
 from rvqcodec.pipeline.opening import Opened, Target, open_rvq, opened_output
 from rvqcodec.pipeline.result import Result, coded_result, read_result, written_result
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +84,10 @@ class TrimWork(_StoredWork):
         def write(opened: Opened, file: BinaryIO) -> Result:
             return written_result(trim(_watched(opened, progress), file, self.n_layers))
 
-        return _copy(job, self.settings, write)
+        done = _copy(job, self.settings, write)
+        if done.result.n_layers < self.n_layers:
+            _log.warning("the file has only %d layers: none was dropped", done.result.n_layers)
+        return done
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""Which files a folder holds."""
+"""Directory traversal: the selected files of a folder."""
 
 from __future__ import annotations
 
@@ -75,7 +75,8 @@ def walk(folder: str, selection: Selection, outputs: str | None = None) -> Itera
     while waiting:
         relative, parents = waiting.pop()
         inner = []
-        for entry in _entries(os.path.join(folder, relative) if relative else folder):  # noqa: PTH118
+        hint = "--exclude skips it" if relative else ""
+        for entry in _entries(os.path.join(folder, relative) if relative else folder, hint):  # noqa: PTH118
             path = os.path.join(relative, entry.name)  # noqa: PTH118
             if selection.excludes(path):
                 continue
@@ -97,12 +98,12 @@ def file_size(path: str) -> int:
         return 0
 
 
-def _entries(folder: str) -> list[os.DirEntry[str]]:
+def _entries(folder: str, hint: str) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
             return sorted(entries, key=lambda entry: entry.name)
     except OSError as error:
-        raise AudioError(f"the folder {folder} cannot be read: {reason_of(error)}") from error
+        raise AudioError(f"the folder {folder} cannot be read: {reason_of(error)}", hint) from error
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -1,4 +1,4 @@
-"""What the package logs while it works on a file."""
+"""Capture of the warnings that the package logs while it works on a file."""
 
 from __future__ import annotations
 

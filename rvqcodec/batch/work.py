@@ -1,4 +1,4 @@
-"""What is done with one file, the same in every engine: refuse early, skip what is done, check before removing."""
+"""The work on one file, the same in every engine: refuse early, skip what is up to date, verify before removing."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def attempt(
     except BrokenPipeError:
         if job.target == STREAM:
             raise
-        return OutputError("the output cannot be written: its reader has gone")
+        return OutputError("the output cannot be written: its reader closed the pipe")
     except EXPECTED as error:
         return error
     except Exception as error:  # a bug that one file brings out doesn't end the work on thousands

@@ -67,7 +67,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Neural audio codec: audio to .rvq files and back, at 0.5 to 12 kbps per channel.",
+    help="Neural audio codec: audio to .rvq files and back, at a few kbps per channel.",
     epilog=examples.RVQ,
 )
 app.add_typer(models_app, name="models")

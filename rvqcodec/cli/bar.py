@@ -18,7 +18,7 @@ MAX_NAME = 40
 
 
 class SpeedColumn(ProgressColumn):
-    """Seconds of audio done, and how many a second of work does."""
+    """Seconds of audio done, and how many per second of processing."""
 
     def render(self, task: Task) -> Text:
         """Return the column's text."""

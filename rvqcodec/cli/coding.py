@@ -1,4 +1,4 @@
-"""`rvq encode` and `rvq decode`: what no file can change is refused at once, without torch; then the runner runs."""
+"""`rvq encode` and `rvq decode`: options are checked before any file, without torch; then the runner runs."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def checked(settings: Settings) -> Settings:
     if settings.model == "":
         raise UsageError("--model needs a name", "rvq models list shows them")
     if not DEVICE.fullmatch(settings.device):
-        raise UsageError(f"no device is called {settings.device!r}", "--device takes auto, cpu, cuda, cuda:N or mps")
+        raise UsageError(f"unknown device: {settings.device!r}", "--device takes auto, cpu, cuda, cuda:N or mps")
     if settings.model is not None and settings.model.endswith(SUFFIX):
         return replace(settings, model=str(Path(settings.model).absolute()))
     return settings

@@ -1,4 +1,4 @@
-"""What goes wrong, as the command line says it: exit statuses, one line, a hint, and flags instead of arguments."""
+"""Error reporting on the command line: exit statuses, one line, a hint, and flags instead of argument names."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PHRASES = {
 
 
 class UsageError(ValueError):
-    """The command line asks for what can't be."""
+    """The command line contradicts itself or asks for something impossible."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -97,6 +97,7 @@ def _is_typer_usage(error: BaseException) -> bool:
 def _typer_problem(error: BaseException) -> tuple[str, str]:
     """Return a usage error of typer as we say it: no capital, no full stop."""
     message = str(getattr(error, "format_message", error.__str__)()).strip().rstrip(".").replace("\n", " ")
+    message = message.replace("Value error, ", "").replace("Input should be", "expected a value")
     context = getattr(error, "ctx", None)
     path = context.command_path if context is not None else "rvq"
-    return message[:1].lower() + message[1:], f"{path} --help shows what there is" if message else ""
+    return message[:1].lower() + message[1:], f"see {path} --help" if message else ""

@@ -1,10 +1,10 @@
 """Examples at the end of each command's help; typer needs a blank line between them."""
 
-RVQ = """rvq encode talk.wav                  talk.rvq beside it
+RVQ = """rvq encode talk.wav                  writes talk.rvq beside it
 
 rvq decode talk.rvq again.wav        and back
 
-rvq encode *.flac -o coded/ -b 6     many files, 6 kbps each
+rvq encode *.flac -o coded/ -b 6     many files, 6 kbps nominal each
 
 ffmpeg -i film.mp4 -f wav - | rvq encode - film.rvq"""
 ENCODE = """rvq encode in.wav out.rvq

@@ -1,4 +1,4 @@
-"""The options of the commands, each said once, with its help."""
+"""The options of the commands, each defined once, with its help."""
 
 from __future__ import annotations
 
@@ -91,17 +91,17 @@ Rate = Annotated[
 
 LAYERS_HELP = "Quantizer layers to code; easy frames use fewer (variable rate)."
 Layers = Annotated[int | None, _value(RATE, LAYERS_HELP, "-n", "--layers", metavar="N", default="the model's")]
-BITRATE_HELP = "Nominal (highest) bitrate of all channels together, rounded to whole layers; files are smaller."
+BITRATE_HELP = "Nominal bitrate of all channels together, to the nearest whole layer; files are usually smaller."
 Bitrate = Annotated[float | None, _value(RATE, BITRATE_HELP, "-b", "--bitrate", metavar="KBPS")]
 Search = Annotated[Effort, _value(RATE, "Effort of the quantizer's beam search.", "--effort", default=True)]
-CODING_HELP = "Entropy coding; auto takes the smallest, layer by layer."
+CODING_HELP = "Entropy coding; auto selects the smallest, layer by layer."
 Coding = Annotated[Entropy, _value(RATE, CODING_HELP, "--entropy", default=True)]
-MODEL_HELP = "A model's name (rvq models list), or the path of a .safetensors file; its entropy tables lie beside it."
+MODEL_HELP = "A model's name (rvq models list), or the path of a .safetensors file, with its entropy tables beside it."
 Model = Annotated[str | None, _value(RATE, MODEL_HELP, "--model", metavar="NAME|FILE")]
 Kept = Annotated[int, typer.Option("-n", "--layers", metavar="N", min=1, help="Layers to keep.")]
 
 DEVICE_HELP = (
-    "Where the model runs; auto takes CUDA if there is one, else the CPU. A GPU batches windows of several files, and "
+    "Where the model runs; auto selects CUDA if available, else the CPU. A GPU batches windows of several files, and "
     "its rounding may change single codes from run to run."
 )
 Device = Annotated[str, _value(COMPUTE, DEVICE_HELP, "--device", metavar="auto|cpu|cuda[:N]|mps", default=True)]
@@ -123,9 +123,9 @@ Extensions = Annotated[
 ]
 EXCLUDE_HELP = "Names, or paths below the folder, to skip, such as '*.tmp.wav' or 'old/*'; may be repeated."
 Exclude = Annotated[list[str] | None, _value(FOLDERS, EXCLUDE_HELP, "--exclude", metavar="PATTERN")]
-FILELIST_HELP = "Read the inputs' names from a file: one per line, or separated by zero bytes."
+FILELIST_HELP = "Read input names from a file: one per line, or NUL-separated."
 Filelist = Annotated[str | None, _value(FOLDERS, FILELIST_HELP, "--filelist", metavar="FILE|-")]
-RESUME_HELP = "Skip outputs that are whole and made from this input with these settings; redo the others."
+RESUME_HELP = "Skip outputs that are complete and made from this input with these settings; redo the others."
 Resume = Annotated[bool, _switch(FOLDERS, RESUME_HELP, "--resume")]
 JOBS_HELP = "Files processed in parallel; the outputs don't depend on it."
 JOBS_DEFAULT = "one per core, 8 on a GPU; 1 for little work"

@@ -1,4 +1,4 @@
-"""Which files the names on a command line stand for: files, folders, lists of files, URLs, standard input."""
+"""Expansion of command-line names to input files: files, folders, lists of files, URLs, standard input."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def _read_list(name: str) -> tuple[str, ...]:
     pieces = data.split(b"\0") if b"\0" in data else [line.removesuffix(b"\r") for line in data.split(b"\n")]
     names = tuple(os.fsdecode(piece) for piece in pieces if piece)
     if not names:
-        raise AudioError(f"the list {name} names no files")
+        raise AudioError(f"the list {name} is empty")
     return names
 
 

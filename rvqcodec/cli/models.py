@@ -1,4 +1,4 @@
-"""`rvq models`: which models are at hand, read without torch; importing, removing and verifying them."""
+"""`rvq models`: the available models, read without torch; importing, removing and verifying them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def remove_model(name: str, report: Report) -> int:
     """Remove an imported model and return the exit status.
 
     Raises:
-        ModelError: There is no such model, or it came with the package.
+        ModelError: There is no such model, or it is part of the package.
         OutputError: It can't be deleted.
     """
     model = manage.remove_model(name)

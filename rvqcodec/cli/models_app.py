@@ -16,7 +16,7 @@ models_app = typer.Typer(no_args_is_help=True, help="List, show, import, remove 
 
 @models_app.command("list")
 def list_models(as_json: flags.Json = False) -> int:
-    """List the models at hand; * marks the default."""
+    """List the available models; * marks the default."""
     from rvqcodec.cli import models
 
     return models.list_models(Report(as_json=as_json))
@@ -37,7 +37,9 @@ def import_model(
     ],
     name: Annotated[
         str,
-        typer.Option("--as", metavar="NAME", help="What a folder holds, such as lyra-v1.2.0; of a file another name."),
+        typer.Option(
+            "--as", metavar="NAME", help="The model in a folder, such as lyra-v1.2.0, or a new name for that of a file."
+        ),
     ] = "",
     force: Annotated[bool, typer.Option("-f", "--force", help="Replace a model of that name.")] = False,
     as_json: flags.Json = False,
@@ -60,7 +62,7 @@ def remove_model(
 
 @models_app.command("verify")
 def verify_model(name: Name, as_json: flags.Json = False) -> int:
-    """Load a model as a whole and check it against its fingerprint."""
+    """Load a model completely and check its fingerprint."""
     from rvqcodec.cli import models
 
     return models.verify_model(name, Report(as_json=as_json))

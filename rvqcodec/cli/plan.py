@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from rvqcodec.batch.job import STREAM, Job
 from rvqcodec.batch.names import is_url, join, parent, stem
 from rvqcodec.batch.walk import AUDIO_SUFFIXES, RVQ_SUFFIXES
 from rvqcodec.cli.errors import UsageError
 from rvqcodec.cli.inputs import Entry, Folders, entries, is_folder, local_names
-from rvqcodec.errors import OutputError
+from rvqcodec.errors import AudioError, NotRvqError, OutputError
 from rvqcodec.formats.files import same_file_error
+from rvqcodec.formats.rvq.sections import read_signature
 
-RVQ_SUFFIX = ".rvq"
+RVQ_SUFFIX, AUDIO_SUFFIX = ".rvq", ".wav"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,11 +34,13 @@ def plan_encode(names: Sequence[str], output: str | None, to_stdout: bool, folde
 
     Raises:
         UsageError: The names contradict each other.
-        AudioError: A folder can't be read, or holds nothing to encode.
+        AudioError: A folder can't be read, or holds nothing to encode; or an input is an .rvq file already.
         OutputError: Two inputs have one output, or an output is an input.
     """
     names, output, folders = _prepared(names, output, folders, "encode")
     inputs, output = _split(names, output, to_stdout, lambda name: name == STREAM or _is_rvq(name))
+    if output is None:
+        _refuse_coded((*inputs, *folders.listed))
     return _plan(inputs, output, RVQ_SUFFIX, AUDIO_SUFFIXES, folders)
 
 
@@ -45,13 +50,16 @@ def plan_decode(names: Sequence[str], output: str | None, to_stdout: bool, folde
     Raises:
         UsageError: The names contradict each other.
         AudioError: A folder can't be read, or holds nothing to decode.
+        NotRvqError: A .wav file, which would be its own output, is not an .rvq file.
         OutputError: Two inputs have one output, or an output is an input.
     """
     names, output, folders = _prepared(names, output, folders, "decode")
     inputs, output = _split(names, output, to_stdout, lambda name: not _is_rvq(name))
     if len(names) == 2 and len(inputs) == 1 and is_folder(names[0]) and is_folder(names[1]):
         raise UsageError(f"{names[0]} and {names[1]} are both folders", "name the folder for the outputs with -o DIR")
-    return _plan(inputs, output, ".wav", RVQ_SUFFIXES, folders)
+    if output is None:
+        _refuse_audio((*inputs, *folders.listed))
+    return _plan(inputs, output, AUDIO_SUFFIX, RVQ_SUFFIXES, folders)
 
 
 def plan_copy(
@@ -89,7 +97,7 @@ def _prepared(
 ) -> tuple[Sequence[str], str | None, Folders]:
     folders = folders or Folders()
     if not names and not folders.listed:
-        raise UsageError("missing argument 'IN...'", f"rvq {command} --help shows what there is")
+        raise UsageError("missing argument 'IN...'", f"see rvq {command} --help")
     return local_names(names, output, folders)
 
 
@@ -98,7 +106,7 @@ def _split(
 ) -> tuple[Sequence[str], str | None]:
     """Tell inputs from the output."""
     if to_stdout and output not in (None, STREAM):
-        raise UsageError("-c and -o exclude each other")
+        raise UsageError("-c and -o are mutually exclusive")
     output = STREAM if to_stdout else output
     if output is None and len(names) == 2 and is_output(names[1]):
         return names[:1], names[1]
@@ -123,6 +131,28 @@ def _is_rvq(name: str) -> bool:
     return name.lower().endswith(RVQ_SUFFIX)
 
 
+def _refuse_coded(names: Sequence[str]) -> None:
+    """Refuse .rvq files as inputs of an encode before their names are refused as outputs."""
+    for name in names:
+        if _is_rvq(name) and os.path.isfile(name):  # noqa: PTH113 - names may be too long
+            raise AudioError(f"{name}: this is an .rvq file already", "rvq transcode and rvq trim make others of it")
+
+
+def _refuse_audio(names: Sequence[str]) -> None:
+    """Refuse audio as the input of a decode before its name is refused as the output."""
+    for name in names:
+        if name.lower().endswith(AUDIO_SUFFIX) and os.path.isfile(name):  # noqa: PTH113 - names may be too long
+            with contextlib.suppress(OSError), Path(name).open("rb") as file:
+                _check_signature(name, file)
+
+
+def _check_signature(name: str, file: BinaryIO) -> None:
+    try:
+        read_signature(file)
+    except NotRvqError as error:
+        raise NotRvqError(f"{name}: {error.message}", error.hint) from error
+
+
 def _output_folder(is_batch: bool, output: str | None) -> str | None:
     """Return the folder that outputs go into, or None when the output is a file or stands beside its input."""
     if output is None or output == STREAM:
@@ -130,7 +160,7 @@ def _output_folder(is_batch: bool, output: str | None) -> str | None:
     if output.endswith((os.sep, "/")) or is_folder(output):
         return output
     if is_batch and Path(output).suffix.lower() in AUDIO_SUFFIXES | RVQ_SUFFIXES:
-        raise UsageError(f"{output} is one file's name, and there are several inputs", f"name a folder: -o {output}/")
+        raise UsageError(f"{output} is one file's name, and there are several inputs", "name a folder with -o DIR/")
     return output if is_batch else None
 
 

@@ -73,15 +73,18 @@ class Report:
         if self.as_json:
             print_result(json.dumps(fields))
 
-    def failed(self, names: Mapping[str, str], error: BaseException, fields: Sequence[str] = ()) -> int:
+    def failed(
+        self, names: Mapping[str, str], error: BaseException, fields: Sequence[str] = (), name: str | None = None
+    ) -> int:
         """Print a failure and return its exit status.
 
         Args:
             names: What JSON says whatever comes of it: "file", or "input" and "output".
             error: What went wrong.
             fields: JSON fields that are null after a failure.
+            name: The file that failed, or "" where the error names it; by default the input or the output.
         """
-        report_error(error, _blamed(names, error), debug=self.debug)
+        report_error(error, _blamed(names, error) if name is None else name, debug=self.debug)
         problem, hint = problem_of(error)
         status = status_of(error)
         failed = {"status": "failed", "error": problem, "hint": hint, "exit_status": status}

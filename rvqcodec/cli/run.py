@@ -1,4 +1,4 @@
-"""The runner of all verbs: what contradicts itself is refused, an engine does the jobs, a reporter prints the outcomes."""
+"""The runner of all verbs: checks the options, runs the jobs on an engine and reports their outcomes."""
 
 from __future__ import annotations
 
@@ -101,6 +101,6 @@ def refuse_stream_conflicts(jobs: tuple[Job, ...], verb: Verb, *, as_json: bool,
     if to_stdout and sys.stdout.isatty():
         raise UsageError("binary output is not written to a terminal", "name the output with -o FILE, or pipe it on")
     if remove and any(job.has_stream for job in jobs):
-        raise UsageError("--rm needs files on both sides")
+        raise UsageError("--rm needs a file as input and as output")
     if any(job.source == STREAM for job in jobs) and sys.stdin.isatty():
         raise UsageError("standard input is a terminal", "pipe a file in, or name one")

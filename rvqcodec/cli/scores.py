@@ -1,4 +1,4 @@
-"""`rvq eval`: how good a decoded recording is."""
+"""`rvq eval`: objective quality of a decoded recording."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def evaluate(reference: str, degraded: str, report: Report) -> int:
     try:
         found = score_pair(Path(reference), Path(degraded)).as_dict()
     except EXPECTED as error:
-        return report.failed(names, error)
+        return report.failed(names, error, name="")
     report.result(format_table([(name, _score(name, value)) for name, value in found.items()]))
     report.record({**names, "status": "done", "error": None, **found})
     return 0

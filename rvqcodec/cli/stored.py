@@ -1,4 +1,4 @@
-"""`rvq info`, `verify`, `trim`, `transcode` and `recover`: what the runner does for them, without a model and without torch."""
+"""`rvq info`, `verify`, `trim`, `transcode` and `recover`: run without a model and without torch."""
 
 from __future__ import annotations
 

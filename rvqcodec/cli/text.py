@@ -1,4 +1,4 @@
-"""Text for people: names that can't spoil a terminal, sizes, tables and error lines."""
+"""Text for people: names without control characters, sizes, tables and error lines."""
 
 from __future__ import annotations
 

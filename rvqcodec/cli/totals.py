@@ -69,10 +69,10 @@ class Totals:
         counted = [f"{self.counts[name]} {name}" for name in ("done", "skipped", "failed")]
         rows = [("files", ", ".join([*counted, f"{n_not_run} not begun"] if n_not_run else counted))]
         rows += [("failed", f"{n} x {reason}") for reason, n in self.reasons.most_common(MAX_REASONS)]
-        speed = f"{self.coded_s / self.seconds:.3g} x real time"
+        speed = f"  {self.coded_s / self.seconds:.3g} x real time" if self.coded_s else ""
         hours = f"{self.audio_s / 3600:.2f} h" if self.audio_s >= 3600 else format_time(self.audio_s)
-        rows += [("audio", f"{hours}  {format_time(self.seconds)} of work  {speed}")]
-        ratio = f"  1 : {self.n_bytes_in / self.n_bytes_out:.3g}" if 0 < self.n_bytes_out <= self.n_bytes_in else ""
+        rows += [("audio", f"{hours} in {format_time(self.seconds)}{speed}")]
+        ratio = f"  {self.n_bytes_in / self.n_bytes_out:.3g}:1" if 0 < self.n_bytes_out <= self.n_bytes_in else ""
         made = f", {format_size(self.n_bytes_out)} out{ratio}" if self.n_bytes_out else ""
         rows += [("bytes", f"{format_size(self.n_bytes_in)} in{made}")]
         if self.audio_s:

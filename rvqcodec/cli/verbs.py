@@ -1,4 +1,4 @@
-"""How the outcomes of each verb read: JSON fields, and a line or a table for people."""
+"""Output of each verb's outcomes: JSON fields, and a line or a table for people."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from rvqcodec.batch.job import Done, Job
 from rvqcodec.cli.text import format_rates, format_size, format_table, shown
+from rvqcodec.pipeline.options import EFFORTS
 from rvqcodec.times import format_time
 
 FIELDS = (
@@ -78,7 +79,7 @@ def _copied_line(job: Job, done: Done) -> str:
         format_time(result.duration_s),
         format_rates(result.n_layers, result.nominal_kbps, result.actual_kbps),
         format_size(done.n_bytes_out),
-        *(["done before"] if done.skipped else []),
+        *(["up to date"] if done.skipped else []),
     )
     return "  ".join(parts)
 
@@ -93,7 +94,7 @@ def _speed(done: Done) -> float:
 
 def _recovered_line(job: Job, done: Done) -> str:
     head = (_arrow(job), format_time(done.result.duration_s), format_size(done.n_bytes_out))
-    skipped = ["done before"] if done.skipped else []
+    skipped = ["up to date"] if done.skipped else []
     return "\n".join(["  ".join([*head, *skipped]), *_losses(done)])
 
 
@@ -138,13 +139,19 @@ def _info_table(job: Job, done: Done) -> str:
         ("chunks", f"{chunks} of {about['chunk_s']:g} s"),
     ]
     if about["source"]:
-        rows.append(("encoder", f"{about['source']['encoder']}, effort {about['source']['effort']}"))
+        rows.append(("encoder", f"{about['source']['encoder']}, {_effort(about['source']['beam_width'])}"))
     return format_table([*rows, *((f"tag {key}", value) for key, value in about["tags"].items())])
+
+
+def _effort(beam_width: int) -> str:
+    """Return the effort with that beam width, as --effort names it."""
+    names = [f"effort {name}" for name, width in EFFORTS.items() if width == beam_width]
+    return names[0] if names else f"beam width {beam_width}"
 
 
 def _layers(n_layers: int, groups: list[dict[str, Any]]) -> str:
     sizes = sorted({group["codebook_size"] for group in groups}, reverse=True)
-    return f"{n_layers} of {' and '.join(map(str, sizes))} entries"
+    return f"{n_layers}, codebook size {' and '.join(map(str, sizes))}"
 
 
 def _channels(n_channels: int, stereo: str) -> str:

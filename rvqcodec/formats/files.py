@@ -73,7 +73,7 @@ class Output:
             try:
                 file = None if self.is_special else stack.enter_context(self.target.open("rb"))
                 if file is not None and not self._overwrite and not is_ours(file):
-                    raise OutputError("the output exists already and is not one of ours", OVERWRITE_HINT)
+                    raise OutputError("the output exists already and was not written by rvq", OVERWRITE_HINT)
                 if file is not None:
                     file.seek(0)
             except FileNotFoundError:

@@ -148,7 +148,8 @@ def _encode(audio: AudioReader, file: BinaryIO, codec: Codec, options: EncodeOpt
         writer.write_blocks(chunk, end - header.chunk_start(number), tables, options.entropy)
         progress(end / audio.sample_rate)
     n_bytes, digest = audio.provenance()
-    source = Source(n_bytes=n_bytes, digest=digest, effort=EFFORTS[options.effort], encoder=f"rvqcodec {__version__}")
+    beam_width, encoder = EFFORTS[options.effort], f"rvqcodec {__version__}"
+    source = Source(n_bytes=n_bytes, digest=digest, beam_width=beam_width, encoder=encoder)
     writer.finish(audio.tags() if options.tags else {}, source)
     return coded_result(signal, counter.n_samples, writer.n_bytes)
 

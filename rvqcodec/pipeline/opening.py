@@ -1,4 +1,4 @@
-"""Opens what is read and written, each once: paths, and streams such as standard input and output."""
+"""Opening of inputs and outputs, each once: paths, and streams such as standard input and output."""
 
 from __future__ import annotations
 

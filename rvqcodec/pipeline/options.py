@@ -1,4 +1,4 @@
-"""How to encode and how to decode, checked when it is said. No torch."""
+"""Options of encoding and decoding, validated on construction; no torch."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from rvqcodec.errors import ArgumentError
-from rvqcodec.formats.audio.pcm import SampleFormat
-from rvqcodec.formats.audio.reader import MIN_SAMPLE_RATE
+from rvqcodec.formats.audio.pcm import MIN_SAMPLE_RATE, SampleFormat
 from rvqcodec.formats.entropy.layers import ENTROPIES
 from rvqcodec.signal import MAX_SAMPLE_RATE
 
@@ -20,11 +19,11 @@ class EncodeOptions:
     """How to encode.
 
     n_layers: Layers to code; the model's default when absent.
-    bitrate_kbps: Nominal (highest) bitrate of all channels together, rounded to whole layers, instead of `n_layers`.
+    bitrate_kbps: Nominal bitrate of all channels together, to the nearest whole layer, instead of `n_layers`.
     effort: "fast", "default" or "best": a beam width of 1, 4 or 16 in the quantizer's search.
     entropy: "raw", "static", "counts" or "network"; "auto" takes the smallest for each layer of a chunk.
-    chunk_s: Seconds of a chunk; changes no code.
-    n_threads: Windows coded in parallel; changes no code. 0 takes the machine's cores.
+    chunk_s: Seconds of a chunk; doesn't affect the codes.
+    n_threads: Windows coded in parallel; doesn't affect the codes. 0: one per core.
     tags: Whether title, artist and the like are carried over.
     """
 
@@ -38,7 +37,9 @@ class EncodeOptions:
 
     def __post_init__(self) -> None:
         if self.n_layers is not None and self.bitrate_kbps is not None:
-            raise ArgumentError("exclude each other", {"n_layers": self.n_layers, "bitrate_kbps": self.bitrate_kbps})
+            raise ArgumentError(
+                "are mutually exclusive", {"n_layers": self.n_layers, "bitrate_kbps": self.bitrate_kbps}
+            )
         if self.bitrate_kbps is not None and not 0 < self.bitrate_kbps < float("inf"):
             raise ArgumentError("expected a bitrate above 0 kbps", {"bitrate_kbps": self.bitrate_kbps})
         check_choice("effort", self.effort, EFFORTS)
@@ -49,10 +50,10 @@ class EncodeOptions:
 class DecodeOptions:
     """How to decode.
 
-    start, end, duration: Part of the audio: seconds, or text as in `times`. `end` and `duration` exclude each other.
+    start, end, duration: Part of the audio: seconds, or text as in `times`. `end` and `duration` are mutually exclusive.
     sample_rate: Of the output in Hz; 0 takes the source's.
     sample_format: Of the output; None takes the source's, 16 bit where it had less or was lossy.
-    n_threads: Windows coded in parallel. 0 takes the machine's cores.
+    n_threads: Windows coded in parallel. 0: one per core.
     tags: Whether title, artist and the like are carried over.
     """
 
@@ -66,7 +67,7 @@ class DecodeOptions:
 
     def __post_init__(self) -> None:
         if self.end is not None and self.duration is not None:
-            raise ArgumentError("exclude each other", {"end": self.end, "duration": self.duration})
+            raise ArgumentError("are mutually exclusive", {"end": self.end, "duration": self.duration})
         if self.sample_rate and not MIN_SAMPLE_RATE <= self.sample_rate <= MAX_SAMPLE_RATE:
             problem = f"expected {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz"
             raise ArgumentError(problem, {"sample_rate": self.sample_rate})

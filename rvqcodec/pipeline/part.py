@@ -1,4 +1,4 @@
-"""Which part of a file is decoded: in source samples, in blocks with the resampler's preroll, and in output samples."""
+"""The part of a file that is decoded: in source samples, in blocks with the resampler's preroll, and in output samples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a coded or decoded file holds: lengths, bitrates and size, said once for all verbs. No torch."""
+"""Results of coding: length, bitrates and size of a file, the same for all verbs; no torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which entropy tables and networks a model or a file goes with. No torch."""
+"""Lookup of the entropy tables and networks of a model or a file; no torch."""
 
 from __future__ import annotations
 

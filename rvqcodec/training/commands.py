@@ -12,7 +12,9 @@ from rvqcodec.weights.registry import DEFAULT_MODEL
 if TYPE_CHECKING:
     from rvqcodec.training.train.settings import Settings
 
-app = typer.Typer(name="train", help="Build a corpus, train a model on it, export it.", no_args_is_help=True)
+app = typer.Typer(
+    name="train", help="Build a corpus, train a model on it, export it.", no_args_is_help=True, add_completion=False
+)
 
 
 @app.command()

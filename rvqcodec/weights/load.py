@@ -31,11 +31,9 @@ def load_model(model: ModelFile, device: str = "auto") -> Any:
     target = pick_device(device)
     built: Any = build(read_config(model.kind, model.config))  # on "meta" it would take 1.6 s instead of 0.2
     try:
-        tensors = safetensors.load_file(model.path)
-        built.load_state_dict({key: value.float() for key, value in tensors.items()}, assign=True)
-    except (OSError, SafetensorError, RuntimeError) as error:
-        reason = " ".join(str(error).split())
-        raise ModelError(f"the weights of {model.name} can't be loaded: {reason[:MAX_REASON]}") from error
+        built.load_state_dict({key: value.float() for key, value in _read(model).items()}, assign=True)
+    except RuntimeError as error:
+        raise _unreadable(model, error) from error
     if not all(bool(torch.isfinite(value).all()) for value in built.state_dict().values()):
         raise ModelError(f"the weights of {model.name} have values that aren't finite")
     if built.fingerprint != model.fingerprint:
@@ -75,7 +73,33 @@ def save_model(model: nn.Module, name: str, path: Path, *, half: bool = True) ->
     tensors = {key: _stored(value, half) for key, value in built.state_dict().items()}
     built.load_state_dict({key: value.float() for key, value in tensors.items()})
     config = built.config
-    metadata = {"kind": kind_of(config), "name": name, "fingerprint": built.fingerprint, "config": config.to_json()}
+    _write(tensors, kind_of(config), name, built.fingerprint, config.to_json(), path)
+
+
+def rename_model(model: ModelFile, name: str, path: Path) -> None:
+    """Write a weights file under another name; its tensors stay as they are stored.
+
+    Raises:
+        ModelError: The weights can't be read.
+        OutputError: The file can't be written.
+    """
+    _write(_read(model), model.kind, name, model.fingerprint, model.config, path)
+
+
+def _read(model: ModelFile) -> dict[str, Tensor]:
+    try:
+        return safetensors.load_file(model.path)
+    except (OSError, SafetensorError) as error:
+        raise _unreadable(model, error) from error
+
+
+def _unreadable(model: ModelFile, error: Exception) -> ModelError:
+    reason = " ".join(str(error).split())
+    return ModelError(f"the weights of {model.name} can't be loaded: {reason[:MAX_REASON]}")
+
+
+def _write(tensors: dict[str, Tensor], kind: str, name: str, fingerprint: str, config: str, path: Path) -> None:
+    metadata = {"kind": kind, "name": name, "fingerprint": fingerprint, "config": config}
     part = path.with_name(f".{path.name}.part")
     try:
         part.write_bytes(safetensors.save(tensors, metadata))

@@ -34,14 +34,14 @@ def import_model(source: Path, name: str = "", *, overwrite: bool = False) -> Mo
     """
     recipe = RECIPES.get(name)
     if recipe is None and (source.is_dir() or source.suffix != SUFFIX):
-        raise ModelError(f"{source} is not a weights file", f"of other projects: --as {', '.join(RECIPES)}")
+        raise ModelError(f"{source} is not a weights file", f"models of other projects take --as: {', '.join(RECIPES)}")
     given = None if recipe else read_model_file(source)
     chosen = name or (given.name if given else "")
     target = weights_path(user_folder(), chosen)
     if weights_path(data_folder(), chosen).exists():
-        raise ModelError(f"a model called {chosen} came with the package", "--as gives it another name")
+        raise ModelError(f"the model {chosen} is part of the package", "--as gives it another name")
     if target.exists() and not overwrite:
-        raise ModelError(f"there is a model called {chosen} already", "-f replaces it")
+        raise ModelError(f"a model named {chosen} exists already", "-f replaces it")
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".import-", dir=target.parent) as folder:
@@ -69,7 +69,7 @@ def remove_model(name: str) -> ModelFile:
     """
     model = find_model(name)
     if model.path.parent != user_folder():
-        raise ModelError(f"{name} wasn't imported, so it stays", "rvq models list shows which models were")
+        raise ModelError(f"{name} is not an imported model", "rvq models list shows which ones are")
     try:
         for path in model.files:
             path.unlink()
@@ -102,9 +102,9 @@ def _convert(source: Path, name: str, target: Path) -> None:
 def _copy(model: ModelFile, name: str, target: Path) -> None:
     """Copy a model's files, renamed to `name`."""
     if name != model.name:
-        from rvqcodec.weights.load import load_model, save_model
+        from rvqcodec.weights.load import rename_model
 
-        save_model(load_model(model, "cpu"), name, target, half=False)
+        rename_model(model, name, target)
     for path in model.files:
         if path != model.path or name == model.name:
             shutil.copyfile(path, target.with_name(name + path.name.removeprefix(model.path.stem)))

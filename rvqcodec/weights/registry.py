@@ -12,7 +12,7 @@ from pathlib import Path
 
 from platformdirs import user_data_path
 
-from rvqcodec.errors import ModelError
+from rvqcodec.errors import ModelError, reason_of
 from rvqcodec.models.families import read_config
 from rvqcodec.models.family import Traits
 from rvqcodec.weights.importers import RECIPES
@@ -201,7 +201,9 @@ def read_metadata(path: Path) -> dict[str, str]:
         with path.open("rb") as file:
             size = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(size)) if 0 < size <= MAX_HEADER_BYTES else None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise ModelError(f"{path}: {reason_of(error)}") from error
+    except (ValueError, RecursionError) as error:
         raise ModelError(f"{path} can't be read as a model") from error
     metadata = header.get("__metadata__", {}) if isinstance(header, dict) else None
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):

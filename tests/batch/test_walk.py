@@ -49,5 +49,22 @@ def test_odd_names_and_deep_trees(tmp_path):
 
 
 def test_a_folder_that_cannot_be_read(tmp_path):
-    with pytest.raises(AudioError, match="no such file"):
+    with pytest.raises(AudioError, match="no such file") as absent:
         found(tmp_path / "absent")
+    assert not absent.value.hint
+
+
+def test_a_folder_below_that_cannot_be_read_can_be_excluded(tmp_path, monkeypatch):
+    make(tmp_path, "a.wav", "locked/b.wav")
+    scan = os.scandir
+
+    def refuse(folder):
+        if str(folder).endswith("locked"):
+            raise PermissionError(13, "Permission denied")
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(AudioError, match="locked cannot be read: permission denied") as locked:
+        found(tmp_path)
+    assert locked.value.hint == "--exclude skips it"
+    assert found(tmp_path, exclude=("locked",)) == ["a.wav"]

@@ -43,13 +43,13 @@ def test_pipes_give_the_same_bytes(here, rvq, coded):
 def test_json_lines(here, rvq, wav):
     result = rvq("encode", "a.wav", "absent.wav", "-b", "4", "-o", "out", "--json")
     done, failed = map(json.loads, result.out.splitlines())
-    assert result.status == 3 and result.err.startswith("rvq: absent.wav: no such file\n")
+    assert result.status == 3 and result.err.startswith("rvq: absent.wav: no such file or folder\n")
     assert (done["input"], done["output"], done["status"], done["error"]) == ("a.wav", "out/a.rvq", "done", None)
     assert (done["n_layers"], done["nominal_kbps"], done["duration_s"]) == (4, 4.0, 1.2)
     assert done["size_bytes"] == (here / "out/a.rvq").stat().st_size and done["x_real_time"] > 0
     assert (
         failed["status"] == "failed"
-        and failed["error"] == "no such file"
+        and failed["error"] == "no such file or folder"
         and set(failed) >= set(done) - {"n_samples", "sample_rate", "channels", "n_clipped"}
     )
 

@@ -10,11 +10,17 @@ import pytest
 from rvqcodec.cli.errors import BUG, BUG_HINT, status_of
 from rvqcodec.cli.text import format_size, format_table, printable
 from rvqcodec.errors import AudioError, DeviceError, TruncatedError
+from rvqcodec.training.measure import evaluation
 
 SESSIONS = [
-    ("nope", 2, "rvq: no such command 'nope'\nhint: rvq --help shows what there is\n"),
-    ("encode", 2, "rvq: missing argument 'IN...'\nhint: rvq encode --help shows what there is\n"),
-    ("encode a.wav --layers 6 --bitrate 3", 2, "rvq: --layers and --bitrate exclude each other\n"),
+    (
+        "encode a.wav b.wav -o one.rvq",
+        2,
+        "rvq: one.rvq is one file's name, and there are several inputs\nhint: name a folder with -o DIR/\n",
+    ),
+    ("nope", 2, "rvq: no such command 'nope'\nhint: see rvq --help\n"),
+    ("encode", 2, "rvq: missing argument 'IN...'\nhint: see rvq encode --help\n"),
+    ("encode a.wav --layers 6 --bitrate 3", 2, "rvq: --layers and --bitrate are mutually exclusive\n"),
     ("encode a.wav --layers 25", 2, "rvq: --layers 25: the model rvq48 has 1 to 24 layers\n"),
     ("encode a.wav --layers 0", 2, "rvq: --layers 0: the model rvq48 has 1 to 24 layers\n"),
     ("encode a.wav --layers -1", 2, "rvq: --layers -1: the model rvq48 has 1 to 24 layers\n"),
@@ -23,17 +29,17 @@ SESSIONS = [
     (
         "encode a.wav --device gpu",
         2,
-        "rvq: no device is called 'gpu'\nhint: --device takes auto, cpu, cuda, cuda:N or mps\n",
+        "rvq: unknown device: 'gpu'\nhint: --device takes auto, cpu, cuda, cuda:N or mps\n",
     ),
-    ("encode a.wav -c -o b.rvq", 2, "rvq: -c and -o exclude each other\n"),
+    ("encode a.wav -c -o b.rvq", 2, "rvq: -c and -o are mutually exclusive\n"),
     ("encode folder", 4, "rvq: the folder folder holds no audio files\nhint: -r descends into folders\n"),
     (
         "encode a.wav -c --json",
         2,
         "rvq: --json and the output both go to standard output\nhint: name the output with -o FILE\n",
     ),
-    ("encode - out.rvq --rm", 2, "rvq: --rm needs files on both sides\n"),
-    ("encode absent.wav", 4, "rvq: absent.wav: no such file\n"),
+    ("encode - out.rvq --rm", 2, "rvq: --rm needs a file as input and as output\n"),
+    ("encode absent.wav", 4, "rvq: absent.wav: no such file or folder\n"),
     (
         "encode text.wav -o text.wav -f",
         7,
@@ -44,8 +50,17 @@ SESSIONS = [
         6,
         "rvq: unknown model: 'nope'\nhint: known models: rvq48 (rvq models list), or the path of a .safetensors file\n",
     ),
-    ("decode absent.rvq", 4, "rvq: absent.rvq: no such file or directory\n"),
-    ("decode text.wav out.wav --end 3 --duration 2", 2, "rvq: --end and --duration exclude each other\n"),
+    ("encode absent/", 4, "rvq: absent/: no such file or folder\n"),
+    ("decode absent.rvq", 4, "rvq: absent.rvq: no such file or folder\n"),
+    ("info absent/", 4, "rvq: absent/: no such file or folder\n"),
+    ("eval absent.wav text.wav", 4, "rvq: absent.wav: no such file or folder\n"),
+    ("decode text.wav", 5, "rvq: text.wav: not an .rvq file\n"),
+    (
+        "encode text.rvq",
+        4,
+        "rvq: text.rvq: this is an .rvq file already\nhint: rvq transcode and rvq trim make others of it\n",
+    ),
+    ("decode text.wav out.wav --end 3 --duration 2", 2, "rvq: --end and --duration are mutually exclusive\n"),
     ("decode a.rvq --start 1 --rm", 2, "rvq: --rm would remove a file of which only a part was decoded\n"),
     (
         "decode a.rvq --start soon",
@@ -68,6 +83,7 @@ SESSIONS = [
 @pytest.mark.parametrize(("line", "status", "expected"), SESSIONS, ids=[session[0] for session in SESSIONS])
 def test_error_lines(here, rvq, line, status, expected):
     (here / "text.wav").write_text("not audio\n" * 50)
+    (here / "text.rvq").write_text("any bytes")
     (here / "folder").mkdir()
     before = sorted(here.iterdir())
     result = rvq(*line.split())
@@ -176,6 +192,25 @@ def test_training_without_its_extra_says_so(rvq, monkeypatch):
         "rvq: what rvq train needs is not installed\nhint: pip install 'rvqcodec[train]'\n",
     )
     assert b"train" not in rvq("--help").out
+
+
+def test_an_evaluation_without_its_packages_says_so(here, rvq, monkeypatch):
+    import numpy as np
+    import soundfile
+
+    soundfile.write(here / "a.wav", np.random.default_rng(0).normal(0, 0.1, 60_000), 48_000)
+    monkeypatch.setitem(sys.modules, "visqol", None)
+    evaluation._visqol.cache_clear()
+    result = rvq("eval", "a.wav", "a.wav")
+    assert (result.status, result.err) == (
+        2,
+        "rvq: evaluation needs the package visqol-python\nhint: pip install 'rvqcodec[eval]'\n",
+    )
+
+
+def test_the_help_of_training_has_no_completion_of_its_own(rvq):
+    assert b"--install-completion" in rvq("--help").out
+    assert b"completion" not in rvq("train", "--help").out
 
 
 def test_light_commands_import_no_torch(stored):

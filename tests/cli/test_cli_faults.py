@@ -69,7 +69,7 @@ def test_a_file_that_vanishes_meanwhile(here, rvq):
     out, err = process.communicate(timeout=60)
     found = {Path(row["input"]).name: row for row in map(json.loads, out.splitlines())}
     assert process.returncode == 3 and found["3.wav"]["status"] == "failed", err
-    assert found["3.wav"]["error"] == "no such file"
+    assert found["3.wav"]["error"] == "no such file or folder"
     assert sorted(files(here / "out")) == ["0.rvq", "1.rvq", "2.rvq"]
 
 

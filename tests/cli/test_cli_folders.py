@@ -136,7 +136,7 @@ def test_resume_replaces_only_what_is_ours(here, rvq, tree):
     (here / "out").mkdir()
     (here / "out/a.rvq").write_text("a diary")
     result = rvq("encode", "in", "-o", "out", *FAST, "--resume")
-    assert result.status == 3 and "not one of ours" in result.err
+    assert result.status == 3 and "not written by rvq" in result.err
     assert (here / "out/a.rvq").read_text() == "a diary"
     assert rvq("encode", "in", "-o", "out", *FAST, "--resume", "-f").status == 0
 

@@ -37,7 +37,7 @@ def test_a_model_comes_and_goes(rvq, models, weights):
     assert b"soundstream" in rvq("models", "show", "little").out
     assert rvq("models", "verify", "little").status == 0
     again = rvq("models", "import", weights)
-    assert again.status == 6 and "there is a model called little already" in again.err
+    assert again.status == 6 and "a model named little exists already" in again.err
     assert rvq("models", "import", weights, "-f").status == 0
     assert rvq("models", "import", weights, "--as", "other").status == 0
     assert sorted(path.name for path in models.iterdir()) == ["little.safetensors", "other.safetensors"]
@@ -45,15 +45,23 @@ def test_a_model_comes_and_goes(rvq, models, weights):
     assert [path.name for path in models.iterdir()] == ["other.safetensors"]
 
 
+def test_another_name_keeps_the_precision(rvq, models, weights):
+    save_model(tiny_model(), "half", weights, half=True)
+    assert rvq("models", "import", weights, "--as", "other").status == 0
+    stored, given = load_file(models / "other.safetensors"), load_file(weights)
+    assert {value.dtype for value in given.values()} == {torch.float16, torch.float32}
+    assert all(torch.equal(stored[key], value) and stored[key].dtype == value.dtype for key, value in given.items())
+
+
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        ("import nothing.safetensors", "can't be read as a model"),
+        ("import nothing.safetensors", "nothing.safetensors: no such file or folder"),
         ("import . --as lyra-v1.2.0", "soundstream_encoder.tflite"),
         ("import .", "is not a weights file"),
-        ("import weights.safetensors --as rvq48", "came with the package"),
+        ("import weights.safetensors --as rvq48", "is part of the package"),
         ("import weights.safetensors --as ../up", "is not a valid model name"),
-        ("remove rvq48", "wasn't imported"),
+        ("remove rvq48", "is not an imported model"),
         ("remove nope", "unknown model: 'nope'"),
         ("verify nope", "unknown model: 'nope'"),
     ],

@@ -73,7 +73,7 @@ def test_collisions_and_unknown_urls_are_refused(memory):
     memory.pipe_file("/in/a.flac", b"x")
     with pytest.raises(OutputError, match="would both become memory"):
         plan_encode(["memory://in"], "memory://out/", False)
-    with pytest.raises(AudioError, match="nothing opens URLs that begin with nosuch"):
+    with pytest.raises(AudioError, match="unknown URL scheme nosuch"):
         plan_encode(["nosuch://in/a.wav"], None, False)
     with pytest.raises(UsageError, match="not installed"):
         plan_encode(["gs://in/a.wav"], None, False)
@@ -196,3 +196,12 @@ def test_a_missing_bucket_is_an_output_that_cannot_be_written(s3, tmp_path):
     (tmp_path / "a.wav").write_bytes(wave_bytes())
     result = command(s3[1], "encode", tmp_path / "a.wav", "s3://nosuchbucket/a.rvq", *FAST)
     assert result.returncode == 7 and "rvq: s3://nosuchbucket/a.rvq: the output cannot be" in result.stderr
+
+
+def test_a_place_that_cannot_be_reached_is_named(rvq, monkeypatch):
+    def refuse(name):
+        raise OSError("no credentials")
+
+    monkeypatch.setattr("rvqcodec.batch.remote._system", refuse)
+    result = rvq("verify", "memory://in/a.rvq")
+    assert (result.status, result.err) == (4, "rvq: memory://in/a.rvq cannot be reached: no credentials\n")

@@ -6,13 +6,15 @@ import json
 
 import pytest
 
+from rvqcodec.cli.verbs import _effort
+
 INFO = """\
 file      a.rvq
 format    rvq 1.0
 model     tiny (0123456789abcdef)
 duration  0:07.5 (7500 samples)
 source    1000 Hz, stereo, rotated
-layers    4 of 16 entries, 50 frames/s
+layers    4, codebook size 16, 50 frames/s
 bitrate   1.60 kbps nominal, {kbps:.2f} kbps on disk
 size      {size} KB ({n_bytes} bytes)
 entropy   raw
@@ -73,6 +75,12 @@ def test_trim(here, rvq, stored):
     assert rvq("trim", "a.rvq", "-n", "1", "b.rvq").status == 7
     assert rvq("trim", "a.rvq", "-n", "1", "b.rvq", "-f", "-qq").err == ""
     assert rvq("trim", "a.rvq", "-n", "1", "a.rvq", "-f").status == 7
+    more = rvq("trim", "a.rvq", "-n", "40", "more.rvq")
+    assert more.status == 0 and "rvq: a.rvq: the file has only 4 layers: none was dropped\n" in more.err
+
+
+def test_info_names_the_effort():
+    assert (_effort(1), _effort(4), _effort(7)) == ("effort fast", "effort default", "beam width 7")
 
 
 def test_recover_tells_what_was_lost(here, rvq, stored):

@@ -65,7 +65,7 @@ def test_resume_skips_what_would_be_written_again(here, rvq, tree, verb):
     assert files(here / "out") == whole
     (here / "out/b c.rvq").write_text("a diary")
     foreign = rvq(verb, "in", "-o", "out", "-r", "--resume", *VERBS[verb])
-    assert foreign.status == 3 and "not one of ours" in foreign.err
+    assert foreign.status == 3 and "not written by rvq" in foreign.err
     assert (here / "out/b c.rvq").read_text() == "a diary"
 
 

@@ -26,7 +26,7 @@ from tests.tiny import make_encoded, make_signal, same, tiny_config
 TABLES = fitting_tables(1)
 """Of the first layer alone, so that the second is raw."""
 ENCODED = make_encoded(make_signal(n_layers=2), 4700, seed=8, silent=0.3)
-SOURCE = Source(n_bytes=77, digest=bytes(range(16)), effort=1, encoder="test")
+SOURCE = Source(n_bytes=77, digest=bytes(range(16)), beam_width=1, encoder="test")
 DATA = write_file(ENCODED, TABLES, tags={"title": "x"}, source=SOURCE)
 MEMORY_LIMIT = 64 << 20
 

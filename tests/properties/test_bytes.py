@@ -170,8 +170,8 @@ def test_tags(tags):
 
 
 @given(st.integers(0, (1 << 64) - 1), st.binary(min_size=16, max_size=16), st.integers(1, 65_535), TEXT)
-def test_sources(n_bytes, digest, effort, encoder):
-    source = Source(n_bytes=n_bytes, digest=digest, effort=effort, encoder=encoder)
+def test_sources(n_bytes, digest, beam_width, encoder):
+    source = Source(n_bytes=n_bytes, digest=digest, beam_width=beam_width, encoder=encoder)
     assert unpack_source(pack_source(source)) == source
 
 

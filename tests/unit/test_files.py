@@ -214,7 +214,7 @@ def test_a_resumed_output_replaces_only_what_is_ours(tmp_path):
         return file.read(4) == b"ours"
 
     (tmp_path / "a").write_bytes(b"a diary")
-    with pytest.raises(OutputError, match="not one of ours"), Output(tmp_path / "a", resume=True).existing(is_ours):
+    with pytest.raises(OutputError, match="not written by rvq"), Output(tmp_path / "a", resume=True).existing(is_ours):
         pass
     with Output(tmp_path / "a", resume=True, overwrite=True).existing(is_ours) as file:
         assert file.read() == b"a diary"

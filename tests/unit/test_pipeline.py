@@ -84,7 +84,7 @@ def test_wrong_options_of_encode_are_value_errors(codec, coded, options):
     [{"sample_rate": -1}, {"sample_rate": 10**9}, {"start": -1}, {"end": 1, "duration": 1}, {"n_threads": -1}],
 )
 def test_wrong_options_of_decode_are_value_errors(codec, coded, options):
-    with pytest.raises(ValueError, match=r"Hz|not a time|exclude|-1 threads"):
+    with pytest.raises(ValueError, match=r"Hz|not a time|mutually exclusive|-1 threads"):
         decode_file(coded, coded.with_name("b.wav"), codec, DecodeOptions(**options))
     assert sorted(path.name for path in coded.parent.iterdir()) == ["a.rvq", "a.wav"]
 

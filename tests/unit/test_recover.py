@@ -18,7 +18,7 @@ from tests.tiny import TRAITS, make_encoded, make_signal, same
 
 TABLES = make_tables(4, 16)
 ENCODED = make_encoded(make_signal(), 9500, silent=0)
-SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
+SOURCE = Source(n_bytes=77, digest=bytes(16), beam_width=1, encoder="test")
 DATA = write_file(ENCODED, TABLES, tags={"title": "x"}, source=SOURCE)
 STARTS = [i for i in range(len(DATA)) if DATA[i : i + 4] == b"CODE"]
 HEAD = len(SIGNATURE) + 9 + len(pack_header(Header(signal=make_signal(), chunk_blocks=2, table_ids=TABLES.ids)))

@@ -14,7 +14,7 @@ from tests.forge import joined, pieces
 from tests.streams import Pipe, read_file, write_file
 from tests.tiny import TRAITS, make_encoded, make_signal, same
 
-SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
+SOURCE = Source(n_bytes=77, digest=bytes(16), beam_width=1, encoder="test")
 ENCODED = make_encoded(make_signal(), 6100)
 EXTRAS = {b"chan": b"\3", b"covr": b"image", b"meta": pack_metadata({"bext": b"x"})}
 

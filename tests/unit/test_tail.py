@@ -20,7 +20,7 @@ from rvqcodec.formats.rvq.tail import (
 )
 
 END = End(n_samples=1000, n_chunks=3, modes=3, sizes=(100, 90), n_optional_bytes=300)
-SOURCE = Source(n_bytes=1 << 40, digest=bytes(range(16)), effort=4, encoder="rvqcodec 0")
+SOURCE = Source(n_bytes=1 << 40, digest=bytes(range(16)), beam_width=4, encoder="rvqcodec 0")
 
 
 def test_an_end_has_these_bytes():
@@ -133,7 +133,7 @@ def test_a_source_has_these_bytes():
 
 def test_a_source_is_checked():
     packed = pack_source(SOURCE)
-    with pytest.raises(LimitError, match="effort is 0"):
+    with pytest.raises(LimitError, match="beam width is 0"):
         unpack_source(packed[:24] + bytes(2) + packed[26:])
     with pytest.raises(LimitError, match="longer"):
         unpack_source(packed + b"x")

@@ -9,7 +9,7 @@ from tests.entropies import make_tables, tables_of_sizes
 from tests.streams import write_file
 from tests.tiny import TRAITS, fewer_layers, make_encoded, make_signal
 
-SOURCE = Source(n_bytes=77, digest=bytes(16), effort=1, encoder="test")
+SOURCE = Source(n_bytes=77, digest=bytes(16), beam_width=1, encoder="test")
 
 
 @pytest.mark.parametrize("entropy", ["auto", "raw", "static"])

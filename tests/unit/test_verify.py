@@ -13,7 +13,7 @@ from tests.tiny import make_encoded, make_signal
 
 TABLES = fitting_tables(3)
 ENCODED = make_encoded(make_signal(), 6100)
-SOURCE = Source(n_bytes=77, digest=bytes(range(16)), effort=4, encoder="test")
+SOURCE = Source(n_bytes=77, digest=bytes(range(16)), beam_width=4, encoder="test")
 
 
 @pytest.mark.parametrize("chunk_blocks", [1, 2, 5])
@@ -65,7 +65,7 @@ def test_a_summary_says_what_the_file_is():
         "stereo": "rotated",
         "tags": {"title": "x"},
         "sections": {"covr": 5},
-        "source": {"n_bytes": 77, "digest": bytes(range(16)).hex(), "effort": 4, "encoder": "test"},
+        "source": {"n_bytes": 77, "digest": bytes(range(16)).hex(), "beam_width": 4, "encoder": "test"},
     }
     assert {key: found[key] for key in expected} == expected
     assert set(found["entropy"]) == {"static", "counts"}

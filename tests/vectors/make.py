@@ -33,7 +33,7 @@ from tests.vectors.failures import make_failures
 
 FOLDER = Path(__file__).parent
 
-SOURCE = Source(n_bytes=123, digest=bytes(range(16)), effort=4, encoder="rvqcodec vectors")
+SOURCE = Source(n_bytes=123, digest=bytes(range(16)), beam_width=4, encoder="rvqcodec vectors")
 
 
 def make_tiny():

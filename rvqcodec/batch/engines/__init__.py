@@ -1,4 +1,4 @@
-"""What runs the jobs of a run: one promise, four engines, chosen here and nowhere else.
+"""Engines, which run the jobs of a run: one interface, four implementations, selected here and nowhere else.
 
 The outputs are the same whichever engine runs, byte for byte; only on a GPU may rounding change single codes.
 """

@@ -1,4 +1,4 @@
-"""What engines do about workers that are lost, the same for processes and for machines: each file gets one more try."""
+"""Retry of files whose worker was lost, a process or a machine: once each."""
 
 from __future__ import annotations
 
@@ -31,6 +31,6 @@ class Losses:
         """Count a loss; return None where the job is tried once more, which is reported, else its error."""
         self._counts[job] += 1
         if self._counts[job] < MAX_ATTEMPTS:
-            self._listener.warned(job, "its worker was lost, another tries it once more")
+            self._listener.warned(job, "its worker was lost; it is retried once")
             return None
         return DeviceError(f"its worker was lost {MAX_ATTEMPTS} times: {reason}", "fewer workers (-j) take less memory")

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 Float32 = npt.NDArray[np.float32]
 Levels = npt.NDArray[np.generic]
+MIN_SAMPLE_RATE = 1000
 
 
 class SampleFormat(enum.IntEnum):

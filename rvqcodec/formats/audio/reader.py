@@ -13,8 +13,8 @@ from typing import BinaryIO, Protocol
 
 import numpy as np
 
-from rvqcodec.errors import AudioError
-from rvqcodec.formats.audio.pcm import Float32, SampleFormat
+from rvqcodec.errors import AudioError, reason_of
+from rvqcodec.formats.audio.pcm import MIN_SAMPLE_RATE, Float32, SampleFormat
 from rvqcodec.formats.audio.provenance import BackgroundHash, HashingReader, Provenance
 from rvqcodec.formats.audio.sndfile import LibrarySamples, decoding
 from rvqcodec.formats.audio.tags import chunk_tags, clean_tags, read_tags
@@ -24,8 +24,6 @@ from rvqcodec.formats.files import closing_on_error
 from rvqcodec.signal import MAX_CHANNELS, MAX_SAMPLE_RATE
 
 __all__ = ["AudioReader", "AudioWriter", "Provenance", "SampleFormat", "open_reader", "open_writer"]
-
-MIN_SAMPLE_RATE = 1000
 
 
 class _Samples(Protocol):
@@ -145,9 +143,9 @@ def _reading() -> Iterator[None]:
     try:
         yield
     except FileNotFoundError as error:
-        raise AudioError("no such file") from error
+        raise AudioError(reason_of(error)) from error
     except OSError as error:
-        raise AudioError(f"the audio cannot be read: {(error.strerror or str(error)).lower()}") from error
+        raise AudioError(f"the audio cannot be read: {reason_of(error)}") from error
 
 
 def _check_finite(block: Float32, n_before: int) -> None:
@@ -241,8 +239,7 @@ def _spool(stream: HashingReader) -> BinaryIO:
             file.write(piece)
         file.seek(0)
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise AudioError(f"the input cannot be kept in a temporary file: {reason}", "set TMPDIR") from error
+        raise AudioError(f"the input cannot be kept in a temporary file: {reason_of(error)}", "set TMPDIR") from error
     return file
 
 

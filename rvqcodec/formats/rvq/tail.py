@@ -33,13 +33,13 @@ class Source:
     Args:
         n_bytes: Size of the input.
         digest: BLAKE2b-128 of the input, 16 bytes.
-        effort: Beam width of the search, 1 to 65,535.
+        beam_width: Of the quantizer search, 1 to 65,535.
         encoder: Program and version.
     """
 
     n_bytes: int
     digest: bytes
-    effort: int
+    beam_width: int
     encoder: str
 
 
@@ -234,7 +234,7 @@ def pack_source(source: Source) -> bytes:
     return (
         source.n_bytes.to_bytes(8, "little")
         + source.digest
-        + source.effort.to_bytes(2, "little")
+        + source.beam_width.to_bytes(2, "little")
         + bytes([len(name)])
         + name
     )
@@ -251,7 +251,7 @@ def unpack_source(payload: bytes) -> Source:
     source = Source(
         n_bytes=fields.unsigned(8, "size of the input"),
         digest=fields.take(16),
-        effort=fields.unsigned(2, "effort", 1),
+        beam_width=fields.unsigned(2, "beam width", 1),
         encoder=fields.text(fields.unsigned(1, "length of the encoder's name"), "the encoder's name"),
     )
     fields.finish()

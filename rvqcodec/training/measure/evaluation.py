@@ -17,7 +17,7 @@ import numpy.typing as npt
 import soxr
 import torch
 
-from rvqcodec.errors import RvqError
+from rvqcodec.errors import MissingPackageError
 from rvqcodec.models.rvq48.model import Rvq48
 from rvqcodec.training.corpus.corpus import SAMPLE_RATE, Corpus, Recording
 from rvqcodec.training.corpus.packages import KINDS
@@ -104,7 +104,7 @@ def measure(codec: Rvq48, clips: Sequence[Clip], layer_counts: Sequence[int], be
         beam_width: Of the quantizer's search.
 
     Raises:
-        RvqError: A measure isn't installed.
+        MissingPackageError: A measure isn't installed.
     """
     device = codec.silence.device
     distance = ReconstructionLoss(codec.config.sample_rate, codec.encoder.mdct, codec.encoder.energies).to(device)
@@ -135,12 +135,12 @@ def pesq_wideband(reference: Wave, decoded: Wave) -> float:
     """Return PESQ-WB (ITU-T P.862.2) of two waves at 48 kHz, float32 [n_samples], NaN if it detects no utterance.
 
     Raises:
-        RvqError: The package pesq isn't installed.
+        MissingPackageError: The package pesq isn't installed.
     """
     try:
         import pesq
     except ImportError as error:
-        raise RvqError("evaluation needs the package pesq", hint="pip install 'rvqcodec[eval]'") from error
+        raise MissingPackageError("evaluation needs the package pesq", "eval") from error
     low = [soxr.resample(wave, SAMPLE_RATE, PESQ_RATE, quality="HQ") for wave in (reference, decoded)]
     try:
         return float(pesq.pesq(PESQ_RATE, *low, "wb"))
@@ -152,7 +152,7 @@ def visqol(reference: Wave, decoded: Wave) -> float:
     """Return ViSQOL (audio mode), 1 to 5, of two waves at 48 kHz, float32 [n_samples].
 
     Raises:
-        RvqError: The package visqol-python isn't installed.
+        MissingPackageError: The package visqol-python isn't installed.
     """
     result = _visqol().measure_from_arrays(
         reference.astype(np.float64), decoded.astype(np.float64), sample_rate=SAMPLE_RATE
@@ -165,7 +165,7 @@ def _visqol() -> Any:
     try:
         import visqol
     except ImportError as error:
-        raise RvqError("evaluation needs the package visqol-python", hint="pip install 'rvqcodec[eval]'") from error
+        raise MissingPackageError("evaluation needs the package visqol-python", "eval") from error
     api = visqol.VisqolApi()
     api.create(mode="audio")
     return api

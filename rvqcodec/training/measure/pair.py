@@ -12,7 +12,7 @@ import soundfile
 import soxr
 import torch
 
-from rvqcodec.errors import AudioError, RvqError
+from rvqcodec.errors import AudioError, MissingPackageError, RvqError, reason_of
 from rvqcodec.models.rvq48.config import Rvq48Config
 from rvqcodec.models.rvq48.transform import MDCT, BandEnergies
 from rvqcodec.pipeline.coding import decode_file
@@ -58,7 +58,7 @@ def score_pair(reference: Path, degraded: Path) -> Scores:
 
     Raises:
         AudioError: A file can't be read or is shorter than a second, or their lengths differ by more than half a second.
-        RvqError: A measure isn't installed.
+        MissingPackageError: A measure isn't installed.
     """
     original, decoded = _mono(reference), _decoded(degraded)
     if min(len(original), len(decoded)) < SHORTEST_S * SAMPLE_RATE:
@@ -97,26 +97,36 @@ def _decoded(path: Path) -> Wave:
     if path.suffix != ".rvq":
         return _mono(path)
     with tempfile.TemporaryDirectory() as folder:
-        decode_file(path, Path(folder) / "decoded.wav")
+        try:
+            decode_file(path, Path(folder) / "decoded.wav")
+        except RvqError as error:
+            error.message = f"{path}: {error.message}"
+            raise
         return _mono(Path(folder) / "decoded.wav")
 
 
 def _mono(path: Path) -> Wave:
-    if not path.is_file():
-        raise AudioError(f"{path} is not a file")
+    if path.is_dir():
+        raise AudioError(f"{path}: this is a folder, not an audio file")
+    if not path.exists():
+        raise AudioError(f"{path}: {reason_of(FileNotFoundError())}")
     try:
         samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
     except (soundfile.LibsndfileError, OSError) as error:
-        raise AudioError(f"{path} can't be read: {error}") from error
+        raise AudioError(f"{path}: {_problem(error)}") from error
     wave: Wave = soxr.resample(samples.mean(1), rate, SAMPLE_RATE, quality="VHQ")
     return wave
+
+
+def _problem(error: Exception) -> str:
+    return "this is not audio that can be read" if isinstance(error, soundfile.LibsndfileError) else str(error)
 
 
 def _zimtohrli(reference: Wave, degraded: Wave) -> float:
     try:
         import zimtohrli
     except ImportError as error:
-        raise RvqError("evaluation needs the package zimtohrli", hint="pip install 'rvqcodec[eval]'") from error
+        raise MissingPackageError("evaluation needs the package zimtohrli", "eval") from error
     return float(zimtohrli.mos_from_signals(reference, degraded))
 
 
@@ -124,7 +134,7 @@ def _stoi(reference: Wave, degraded: Wave) -> float:
     try:
         import pystoi
     except ImportError as error:
-        raise RvqError("evaluation needs the package pystoi", hint="pip install 'rvqcodec[eval]'") from error
+        raise MissingPackageError("evaluation needs the package pystoi", "eval") from error
     return float(pystoi.stoi(reference, degraded, PESQ_RATE))
 
 

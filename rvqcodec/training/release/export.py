@@ -150,7 +150,7 @@ def card(
         "## Quality",
         _quality(rows),
         f"Static tables: {bits.mean():.2f} bits per code over all layers, {bits[: len(bits) // 2].mean():.2f} over the "
-        f"lower half, of {math.log2(config.codebook_size):.0f}; counted on "
+        f"lower half, against {math.log2(config.codebook_size):.0f} uncoded; counted on "
         f"{counts[0].sum() / config.frame_rate:.0f} s of training audio.",
         "## Known weaknesses",
         WEAKNESSES,
@@ -164,8 +164,9 @@ WEAKNESSES = """\
 - Music is mostly game soundtracks decoded from Vorbis; full-band lossless music is rare in the training data.
 - Trained for hours on two CPU cores, orders of magnitude less than published codecs.
 - A pure tone in digital silence is decoded 1 to 50 dB too quiet; with noise at -40 dB or more relative to it, within 5 dB.
-- Above 2.6 kHz (1 kHz with few layers) only band energies are coded, 24 bands every 20 ms, plus one sinusoid from 2 to 3 kHz and one from
-  3 to 15 kHz. Further tones, and tones that glide by more than 8 % in 20 ms, such as a lark's, become noise as wide as their band.
+- Above 2.6 kHz (1 kHz with few layers) only band energies are coded every 20 ms, 13 of them above 2.6 kHz, plus one sinusoid from 2 to
+  3 kHz and one from 3 to 15 kHz. Further tones, and tones that glide by more than 8 % in 20 ms, such as bird song, become
+  noise as wide as their band.
 - Spectral lines at multiples of 50 Hz below 2.6 kHz are 10 to 16 dB above the density of white noise.
 - A transient is smeared over about 20 ms (pre-echo)."""
 
