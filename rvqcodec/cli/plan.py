@@ -65,7 +65,7 @@ def plan_decode(names: Sequence[str], output: str | None, to_stdout: bool, folde
 def plan_copy(
     names: Sequence[str], output: str | None, to_stdout: bool, folders: Folders | None = None, command: str = "trim"
 ) -> Plan:
-    """Return the plan of a command that makes .rvq files of others: of two names the second is the output, which must be named.
+    """Return the plan of a command that makes .rvq files of others: outputs are named with -o, since a shell's *.rvq may give two names.
 
     Raises:
         UsageError: No output is named, or names contradict each other.
@@ -73,7 +73,7 @@ def plan_copy(
         OutputError: Two inputs have one output, or an output is an input.
     """
     names, output, folders = _prepared(names, output, folders, command)
-    inputs, output = _split(names, output, to_stdout, lambda _: not folders.listed)
+    inputs, output = _split(names, output, to_stdout, lambda name: name == STREAM)
     if output is None:
         raise UsageError("no output is named", "name it with -o OUT.rvq, or with -o DIR for several inputs")
     return _plan(inputs, output, RVQ_SUFFIX, RVQ_SUFFIXES, folders)

@@ -72,11 +72,19 @@ def test_trim(here, rvq, stored):
     assert done["n_layers"] == 2 and done["size_bytes"] == (here / "b.rvq").stat().st_size and result.err == ""
     piped = rvq("trim", "-", "-n", "2", "-", stdin=(here / "a.rvq").read_bytes())
     assert piped.out == (here / "b.rvq").read_bytes() and piped.err.startswith("stdin -> stdout  0:07.5  2 layers  0.8")
-    assert rvq("trim", "a.rvq", "-n", "1", "b.rvq").status == 7
-    assert rvq("trim", "a.rvq", "-n", "1", "b.rvq", "-f", "-qq").err == ""
-    assert rvq("trim", "a.rvq", "-n", "1", "a.rvq", "-f").status == 7
-    more = rvq("trim", "a.rvq", "-n", "40", "more.rvq")
+    assert rvq("trim", "a.rvq", "-n", "1", "-o", "b.rvq").status == 7
+    assert rvq("trim", "a.rvq", "-n", "1", "-o", "b.rvq", "-f", "-qq").err == ""
+    assert rvq("trim", "a.rvq", "-n", "1", "-o", "a.rvq", "-f").status == 7
+    more = rvq("trim", "a.rvq", "-n", "40", "-o", "more.rvq")
     assert more.status == 0 and "rvq: a.rvq: the file has only 4 layers: none was dropped\n" in more.err
+
+
+@pytest.mark.parametrize("command", [("trim", "-n", "1"), ("transcode",), ("recover",)])
+def test_a_second_name_is_never_overwritten(here, rvq, stored, command):
+    kept = stored("b.rvq").read_bytes()
+    stored("a.rvq")
+    result = rvq(*command, "a.rvq", "b.rvq", "-f")
+    assert result.status == 2 and "-o" in result.err and (here / "b.rvq").read_bytes() == kept
 
 
 def test_info_names_the_effort():

@@ -46,9 +46,9 @@ def test_trees_are_mirrored_whatever_the_number_of_workers(here, rvq, tree, verb
     one = rvq(verb, "in", "-o", "out", "-r", *VERBS[verb])
     assert one.status == 0 and "files    4 done, 0 skipped, 0 failed\n" in one.err and one.out == b""
     assert sorted(files(here / "out")) == ["a.rvq", "b c.rvq", "d/e.rvq", "d/line\nbreak.rvq"]
-    assert rvq(verb, "in", "many", "-r", "-j", "2", *VERBS[verb]).status == 0
+    assert rvq(verb, "in", "-o", "many", "-r", "-j", "2", *VERBS[verb]).status == 0
     assert files(here / "many") == files(here / "out")
-    assert rvq(verb, "in/a.rvq", "single.rvq", *VERBS[verb]).status == 0
+    assert rvq(verb, "in/a.rvq", "-o", "single.rvq", *VERBS[verb]).status == 0
     assert (here / "single.rvq").read_bytes() == (here / "out/a.rvq").read_bytes()
     assert sorted(files(here / "out")) == sorted(files(tree).keys() - {"notes.txt"})
     assert rvq("verify", "out", "-r", "--deep").out.count(b": ok") == 4
