@@ -90,9 +90,10 @@ def test_an_output_that_is_any_input_is_refused(here):
         plan_decode(["x.rvq", "x.wav", "y.rvq"], None, False)
 
 
-def test_trim_and_recover_want_one_of_each(here):
-    assert pairs(plan_copy(["a.rvq", "b.rvq"], None, False)) == [("a.rvq", "b.rvq")]
+def test_outputs_of_trim_and_recover_are_named_with_an_option(here):
+    assert pairs(plan_copy(["a.rvq"], "b.rvq", False)) == [("a.rvq", "b.rvq")]
+    assert pairs(plan_copy(["a.rvq", "-"], None, False)) == [("a.rvq", "-")]
     assert pairs(plan_copy(["a.rvq"], "d/", False)) == [("a.rvq", "d/a.rvq")]
-    for names, output in ((["a.rvq"], None), (["a.rvq", "b.rvq"], "c.rvq"), (["a", "b", "c"], None)):
+    for names, output in ((["a.rvq"], None), (["a.rvq", "b.rvq"], None), (["a.rvq", "b.rvq"], "c.rvq")):
         with pytest.raises(UsageError):
             plan_copy(names, output, False)

@@ -182,7 +182,7 @@ def test_a_models_entropy_tables_are_found_beside_its_weights(here, rvq, models,
     alone = rvq("verify", "a.rvq", "--deep")
     assert alone.status == 6 and rvq("verify", "a.rvq", "--deep", "--model", "weights.safetensors").status == 0
     for verb in (["transcode", "--entropy", "raw"], ["recover"]):
-        assert rvq(verb[0], "a.rvq", "b.rvq", "-f", "--model", "weights.safetensors", *verb[1:]).status == 0
+        assert rvq(verb[0], "a.rvq", "-o", "b.rvq", "-f", "--model", "weights.safetensors", *verb[1:]).status == 0
     assert rvq("decode", "a.rvq", "b.wav", "--model", "weights.safetensors").status == 0
     assert rvq("encode", "a.wav", "c.rvq", "--model", "weights.safetensors", "-n", "2", "--rm").status == 0
     tables.unlink()
