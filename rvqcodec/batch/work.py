@@ -173,14 +173,15 @@ class Making:
     def run(self, job: Job, target: Target, settings: Settings) -> Done:
         """Write the output, or skip it."""
         started = time.monotonic()
+        identity = _identity(job.source_path) if settings.remove and job.source_path is not None else None
         with _existing(target, settings) as file:
             if file is not None and (found := self.find(file)) is not None:
                 if settings.remove and self.check is not None:
                     self.check(file, found)
-                return _finish(job, settings, found, started, skipped=True)
+                return _finish(job, settings, found, started, identity, skipped=True)
         write = self.ready()
         started = time.monotonic()
-        return _finish(job, settings, write(target), started)
+        return _finish(job, settings, write(target), started, identity)
 
 
 def _existing(target: Target, settings: Settings) -> AbstractContextManager[BinaryIO | None]:
@@ -189,20 +190,40 @@ def _existing(target: Target, settings: Settings) -> AbstractContextManager[Bina
     return contextlib.nullcontext()
 
 
-def _finish(job: Job, settings: Settings, result: Result, started: float, *, skipped: bool = False) -> Done:
+def _finish(
+    job: Job,
+    settings: Settings,
+    result: Result,
+    started: float,
+    identity: tuple[int, ...] | None,
+    *,
+    skipped: bool = False,
+) -> Done:
     seconds = time.monotonic() - started
     target = job.target_path
     if target is not None and skipped:
         remove_leftover(target)
     n_bytes_in = 0 if job.source == STREAM else file_size(job.source)
     if settings.remove and job.source_path is not None and target is not None:
-        _remove(job.source_path)
+        _remove(job.source_path, identity)
     n_bytes_out = file_size(job.target) if target is not None else result.n_bytes
     return Done(result=result, seconds=seconds, n_bytes_in=n_bytes_in, n_bytes_out=n_bytes_out, skipped=skipped)
 
 
-def _remove(path: Path) -> None:
+def _identity(path: Path) -> tuple[int, ...] | None:
+    """Return what changes when a file is replaced or written to: device, inode, size and time; None where it is gone."""
     try:
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+
+
+def _remove(path: Path, identity: tuple[int, ...] | None) -> None:
+    """Remove an input, unless it is no longer the file that was read."""
+    try:
+        if identity is None or _identity(path) != identity:
+            raise OutputError("the input changed while it was read, so it is not removed", "run the command again")
         path.unlink()
     except OSError as error:
         raise OutputError(f"the input cannot be removed: {reason_of(error)}") from error

@@ -8,7 +8,7 @@ import re
 import pytest
 import soundfile as sf
 
-from rvqcodec.batch import engines
+from rvqcodec.batch import coding, engines
 from rvqcodec.batch.engines import Gpu
 from tests.cli.tones import glide
 
@@ -75,6 +75,24 @@ def test_removal_after_the_check(here, rvq, coded):
     assert not coded.exists()
     assert rvq("encode", "a.wav", "-n", "2", "--rm").status == 0
     assert sorted(path.name for path in here.iterdir()) == ["a.rvq"]
+
+
+@pytest.mark.parametrize("replaced", [True, False])
+def test_an_input_that_changes_meanwhile_is_not_removed(here, rvq, coded, monkeypatch, replaced):
+    (here / "a.wav").unlink()
+    decode = coding.decode
+
+    def meanwhile(*arguments):
+        done = decode(*arguments)
+        place = here / "new" if replaced else coded
+        place.write_bytes(b"newer")
+        place.replace(coded)
+        return done
+
+    monkeypatch.setattr(coding, "decode", meanwhile)
+    result = rvq("decode", "a.rvq", "--rm")
+    assert result.status == 7 and "changed while it was read" in result.err
+    assert coded.read_bytes() == b"newer" and (here / "a.wav").exists()
 
 
 def test_a_failure_leaves_nothing(here, rvq, coded):
